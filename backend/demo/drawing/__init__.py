@@ -1,0 +1,76 @@
+"""Drawings of invented products, the same for the same item, seed and size."""
+
+from random import Random
+
+from PIL import Image
+
+from backend.demo.attributes import COLOURS, Item
+from backend.demo.drawing import bags, clothes, furniture, tableware, timber, toys
+from backend.demo.drawing.backgrounds import GROUND, room
+from backend.demo.drawing.canvas import Canvas, Frame, Rgb, Surface
+from backend.demo.drawing.sketch import Painter, Sketch
+
+SUPERSAMPLING = 2
+
+PAINTERS: dict[str, Painter] = {
+    "plush toy": toys.draw_plush_toy,
+    "cushion": toys.draw_cushion,
+    "mug": tableware.draw_mug,
+    "vase": tableware.draw_vase,
+    "bottle": tableware.draw_bottle,
+    "lamp": furniture.draw_lamp,
+    "chair": furniture.draw_chair,
+    "clock": timber.draw_clock,
+    "backpack": bags.draw_backpack,
+    "sneaker": bags.draw_sneaker,
+    "scarf": clothes.draw_scarf,
+    "hat": clothes.draw_hat,
+}
+EXTENTS: dict[str, tuple[float, float]] = {
+    "plush toy": (0.66, 0.72),
+    "mug": (0.56, 0.52),
+    "lamp": (0.52, 0.76),
+    "chair": (0.56, 0.76),
+    "backpack": (0.58, 0.7),
+    "sneaker": (0.8, 0.5),
+    "scarf": (0.62, 0.72),
+    "vase": (0.5, 0.68),
+    "clock": (0.58, 0.64),
+    "hat": (0.7, 0.5),
+    "bottle": (0.34, 0.74),
+    "cushion": (0.68, 0.62),
+}
+"""Width and height of a large one, as shares of the picture."""
+STRETCH: dict[str, tuple[float, float]] = {
+    "small": (0.62, 0.62),
+    "large": (1.0, 1.0),
+    "tall": (0.66, 1.06),
+    "short": (1.06, 0.6),
+}
+"""Width and height of each size against those of a large one."""
+
+
+def draw(item: Item, seed: int, side: int) -> Image.Image:
+    """The item as an RGB picture of `side` x `side` pixels; the seed varies place, shade and small forms, never an attribute."""
+    random = Random(f"{item.combination} {seed}")
+    width, height = EXTENTS[item.kind]
+    wide, high = STRETCH[item.size]
+    scale = random.uniform(0.96, 1.04)
+    frame = Frame(
+        centre=0.5 + random.uniform(-0.03, 0.03),
+        ground=GROUND + random.uniform(-0.012, 0.012),
+        width=width * wide * scale,
+        height=height * high * scale,
+    )
+    canvas = Canvas(room(item.background, side * SUPERSAMPLING), frame, (random.random(), random.random()))
+    second = _shade(COLOURS[item.second], random) if item.second else (255, 255, 255)
+    surface = Surface(_shade(COLOURS[item.colour], random), item.pattern, second, item.material)
+    PAINTERS[item.kind](Sketch(canvas, surface, frozenset(item.details), random))
+    return canvas.image.reduce(SUPERSAMPLING)
+
+
+def _shade(colour: Rgb, random: Random) -> Rgb:
+    """The colour a little lighter or darker."""
+    factor = random.uniform(0.93, 1.06)
+    red, green, blue = (min(255, max(0, round(level * factor + random.uniform(-5, 5)))) for level in colour)
+    return red, green, blue

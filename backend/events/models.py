@@ -1,0 +1,44 @@
+"""What was shown: served lists and their pages. Positions come from here, never from a client."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ARRAY, BigInteger, DateTime, Float, ForeignKey, Index, Integer, SmallInteger, String, func
+from sqlalchemy.orm import Mapped, mapped_column
+
+from backend.db import Base
+
+
+class ServedList(Base):
+    """One immutable list that was served: the request that made it, and under which generation."""
+
+    __tablename__ = "served_lists"
+
+    query_id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    parent_id: Mapped[str | None] = mapped_column(String(32))
+    turn: Mapped[int] = mapped_column(SmallInteger, server_default="1")
+    generation_id: Mapped[int] = mapped_column(BigInteger)
+    experiments: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
+    request: Mapped[dict[str, Any]] = mapped_column()  # text, image hash, product id, filters, sort, lexical
+    total: Mapped[int] = mapped_column(Integer)
+    total_is: Mapped[str] = mapped_column(String(8))
+    shopper_id: Mapped[str | None] = mapped_column(String(100))
+    session_id: Mapped[str | None] = mapped_column(String(100))
+    surface: Mapped[str | None] = mapped_column(String(16))
+    device: Mapped[str | None] = mapped_column(String(16))
+    query_type: Mapped[str | None] = mapped_column(String(16))
+    served_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+
+    __table_args__ = (Index("ix_served_lists_served_at", "served_at"),)
+
+
+class ServedPage(Base):
+    """One page of a served list: products in the order shown, the first at ``first_position`` (1-based)."""
+
+    __tablename__ = "served_pages"
+
+    query_id: Mapped[str] = mapped_column(ForeignKey("served_lists.query_id", ondelete="CASCADE"), primary_key=True)
+    first_position: Mapped[int] = mapped_column(Integer, primary_key=True)
+    product_ids: Mapped[list[str]] = mapped_column(ARRAY(String))
+    scores: Mapped[list[float]] = mapped_column(ARRAY(Float))
+    served_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())

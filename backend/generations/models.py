@@ -1,0 +1,79 @@
+"""Encoders, index builds, what each build's collections hold, and the generations that serve."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    DateTime,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    LargeBinary,
+    String,
+    func,
+    text,
+)
+from sqlalchemy.orm import Mapped, mapped_column
+
+from backend.db import Base
+
+
+class EncoderRecord(Base):
+    """A frozen encoder that was used here: its name and the hash of its weights."""
+
+    __tablename__ = "encoders"
+
+    id: Mapped[str] = mapped_column(String(80), primary_key=True)  # <name>@<first 12 of weights_hash>
+    name: Mapped[str] = mapped_column(String(400))
+    weights_hash: Mapped[str] = mapped_column(String(64))
+    dim: Mapped[int] = mapped_column(Integer)
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+
+
+class IndexBuild(Base):
+    """(encoder, item heads) and the two collections filled with them. Heads that are null are the identity."""
+
+    __tablename__ = "index_builds"
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    encoder_id: Mapped[str] = mapped_column(ForeignKey("encoders.id"))
+    item_heads: Mapped[bytes | None] = mapped_column(LargeBinary)
+    image_collection: Mapped[str] = mapped_column(String(120), unique=True)
+    caption_collection: Mapped[str] = mapped_column(String(120), unique=True)
+    state: Mapped[str] = mapped_column(String(16))  # building, ready, dropped, failed
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+
+
+class IndexRow(Base):
+    """What one build's collections hold of one product: the revision written and the row keys in each collection."""
+
+    __tablename__ = "index_rows"
+
+    index_build_id: Mapped[int] = mapped_column(ForeignKey("index_builds.id", ondelete="CASCADE"), primary_key=True)
+    product: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    revision: Mapped[int] = mapped_column(BigInteger)
+    image_keys: Mapped[list[int]] = mapped_column(ARRAY(BigInteger), server_default="{}")
+    caption_keys: Mapped[list[int]] = mapped_column(ARRAY(BigInteger), server_default="{}")
+    written_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+
+
+class Generation(Base):
+    """(index build, query heads, calibration, provenance): immutable but for its state."""
+
+    __tablename__ = "generations"
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    index_build_id: Mapped[int] = mapped_column(ForeignKey("index_builds.id"))
+    query_heads: Mapped[bytes | None] = mapped_column(LargeBinary)
+    calibration: Mapped[dict[str, Any]] = mapped_column()
+    data_range: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
+    gate_report: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
+    code_version: Mapped[str] = mapped_column(String(40))
+    state: Mapped[str] = mapped_column(String(16))  # trained, ready, live, retired, rejected, failed
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+    live_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+
+    __table_args__ = (Index("uq_generations_one_live", "state", unique=True, postgresql_where=text("state = 'live'")),)

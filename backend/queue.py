@@ -1,0 +1,56 @@
+"""Jobs are sent by name, after commit, and are only nudges: a row says what is due and a sweep finds what was lost."""
+
+from celery import Celery
+from redis import Redis
+from redis.exceptions import RedisError
+from sqlalchemy import event
+from sqlalchemy.orm import Session
+
+from backend.logs import get_logger
+
+log = get_logger(__name__)
+
+INGEST_DUE = "generations.ingest_due"
+"""Task that downloads, embeds and indexes whatever rows say is due."""
+
+NUDGE_EXPIRY_S = 10
+"""A nudge that was lost with its broker blocks further ones no longer than this."""
+
+
+class Queue:
+    """Sender of nudges. Several nudges for one task that has not begun are one message."""
+
+    def __init__(self, redis_url: str) -> None:
+        self._redis = Redis.from_url(redis_url, socket_timeout=2, socket_connect_timeout=2)
+        self._celery = Celery(broker=redis_url)
+        self._celery.conf.update(
+            broker_connection_retry_on_startup=True,
+            broker_transport_options={"socket_timeout": 2, "socket_connect_timeout": 2, "max_retries": 1},
+        )
+
+    def nudge(self, task: str) -> None:
+        """Send ``task`` unless one is already waiting. A broker that is down is logged, not raised: a sweep follows."""
+        try:
+            if self._redis.set(f"nudge:{task}", 1, nx=True, ex=NUDGE_EXPIRY_S):
+                self._celery.send_task(task, retry=False, ignore_result=True)
+        except Exception as error:  # any broker failure: the row is committed and the sweep will find it
+            log.warning("nudge_lost", task=task, error=str(error))
+
+    def begun(self, task: str) -> None:
+        """Called first by the task itself: what is committed from here on needs a nudge of its own."""
+        try:
+            self._redis.delete(f"nudge:{task}")
+        except RedisError as error:
+            log.warning("nudge_not_cleared", task=task, error=str(error))
+
+    def nudge_after_commit(self, session: Session, task: str) -> None:
+        """Send ``task`` once ``session`` has committed; nothing is sent when it rolls back."""
+        if task in session.info.setdefault("nudges", set()):
+            return
+        session.info["nudges"].add(task)
+
+        def send(committed: Session) -> None:
+            committed.info.get("nudges", set()).discard(task)
+            self.nudge(task)
+
+        event.listen(session, "after_commit", send, once=True)

@@ -1,0 +1,85 @@
+"""Everything that can be configured, read once from the environment at each composition root."""
+
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+from pydantic import AliasChoices, Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+TokenForm = Literal["off", "pooled", "int8", "fp16"]
+
+
+class Settings(BaseSettings):
+    """Settings of one process. Rooms receive values from here; none of them reads the environment."""
+
+    model_config = SettingsConfigDict(env_prefix="MORELIKE_", frozen=True, extra="ignore", populate_by_name=True)
+
+    home: Path = Field(default=Path(".morelike"), description="Folder that holds the embedded stores, blobs and logs.")
+    host: str = Field(default="127.0.0.1", description="Address the API listens on.")
+    port: int = Field(default=8000, ge=0, le=65535, description="Port the API listens on.")
+
+    database_url: str | None = Field(
+        default=None,
+        validation_alias=AliasChoices("DATABASE_URL", "database_url"),
+        description="PostgreSQL to use instead of the embedded one, as postgresql://user:password@host/name.",
+    )
+    redis_url: str | None = Field(
+        default=None,
+        validation_alias=AliasChoices("REDIS_URL", "redis_url"),
+        description="Redis to use instead of the embedded one, as redis://host:6379/0.",
+    )
+    milvus_uri: str | None = Field(
+        default=None,
+        validation_alias=AliasChoices("MILVUS_URI", "milvus_uri"),
+        description="Milvus to use instead of the embedded Milvus Lite, as http://host:19530.",
+    )
+    milvus_token: SecretStr | None = Field(
+        default=None,
+        validation_alias=AliasChoices("MILVUS_TOKEN", "milvus_token"),
+        description="Token of that Milvus, as user:password, where it asks for one.",
+    )
+
+    encoder: str = Field(
+        default="demo",
+        description="Encoder of a new catalogue: demo, NAME:PRETRAINED of open_clip, hf-hub:ID or local-dir:PATH.",
+    )
+    device: str = Field(default="auto", description="Where the workers encode: auto, cpu, cuda or cuda:N.")
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+        default="auto", description="Arithmetic of the image tower; auto takes bf16 where the processor has it."
+    )
+    torch_threads: int = Field(default=0, ge=0, description="Threads of a worker's encoder; 0 takes one per core.")
+    tokens: TokenForm = Field(
+        default="int8", description="How patch and word tokens are kept: off, pooled, int8, fp16."
+    )
+    embed_batch: int = Field(default=64, ge=1, le=4096, description="Images encoded in one batch.")
+
+    demo: bool = Field(
+        default=False, description="The stack shows the demo shop: loopback callers need no key. Never in production."
+    )
+    public_url: str | None = Field(default=None, description="Address under which shoppers reach the API.")
+    request_max_bytes: int = Field(default=16 * 2**20, ge=2**10, description="Largest request body, in bytes.")
+    rate_limit_per_minute: int = Field(
+        default=1200, ge=0, description="Requests a minute for one key and address where the key names none; 0 is none."
+    )
+    database_pool: int = Field(default=16, ge=1, le=500, description="Database connections and threads of the API.")
+
+    image_max_bytes: int = Field(
+        default=20 * 2**20, ge=2**10, description="Largest image that is downloaded, in bytes."
+    )
+    image_max_pixels: int = Field(default=50_000_000, ge=2**10, description="Largest image that is decoded, in pixels.")
+    image_timeout_s: float = Field(default=15.0, gt=0, description="Seconds one image download may take in all.")
+    image_attempts: int = Field(default=5, ge=1, le=50, description="Downloads tried before an image is parked.")
+    image_backoff_s: float = Field(default=30.0, ge=0, description="Seconds before the first retry; doubles each time.")
+    image_allowed_hosts: frozenset[str] = Field(
+        default=frozenset(),
+        description='Hosts on private addresses that images may come from, as JSON: ["images.internal:8080"].',
+    )
+    sweep_interval_s: float = Field(default=15.0, gt=0, description="Seconds between two searches for forgotten work.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least level logged.")
+    log_json: bool = Field(default=False, description="Log lines as JSON rather than for people.")
+
+    @cached_property
+    def blob_dir(self) -> Path:
+        """Folder of image bytes and thumbnails."""
+        return self.home.absolute() / "blobs"
