@@ -1,0 +1,49 @@
+"""The ``morelike`` command: composes the files of ``backend/commands``.
+
+A file of ``backend/commands`` offers ``register(app)``, which adds its commands; it is named in ``COMMANDS`` below.
+"""
+
+import sys
+from types import ModuleType
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from backend.commands import doctor, run
+from backend.errors import AppError
+
+COMMANDS: tuple[ModuleType, ...] = (run, doctor)
+
+
+class ErrorsAsSentences(TyperGroup):
+    """Shows an ``AppError`` as one sentence and exit code 1; anything else is a defect and keeps its traceback."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the command named on the command line."""
+        try:
+            return super().main(*args, **kwargs)
+        except AppError as error:
+            sys.stderr.write(f"morelike: {said(error)}\n")
+            sys.exit(1)
+
+
+def said(error: AppError) -> str:
+    """The sentence of ``error`` with the value found and the value expected."""
+    parts = [error.detail]
+    if error.found is not None:
+        parts.append(f"Found: {error.found}.")
+    if error.expected is not None:
+        parts.append(f"Expected: {error.expected}.")
+    return " ".join(parts)
+
+
+app = typer.Typer(
+    cls=ErrorsAsSentences,
+    help="Product search by words, picture or product that learns from its shoppers.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+for commands in COMMANDS:
+    commands.register(app)

@@ -1,0 +1,1 @@
+"""The sub-commands of ``morelike``. Heavy imports stay inside the functions, so that ``morelike --help`` is quick."""
