@@ -129,6 +129,7 @@ class Caption(Base):
     source: Mapped[str] = mapped_column(String(32))  # title, description, given, or the captioner's name
     text: Mapped[str] = mapped_column(Text)
     text_hash: Mapped[str] = mapped_column(String(64), index=True)
+    error: Mapped[str | None] = mapped_column(Text)  # why the encoder could not read it: parked, not in the index
 
     __table_args__ = (UniqueConstraint("product", "source", "text_hash"),)
 

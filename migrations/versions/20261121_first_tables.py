@@ -150,6 +150,7 @@ def upgrade() -> None:
         sa.Column("source", sa.String(length=32), nullable=False),
         sa.Column("text", sa.Text(), nullable=False),
         sa.Column("text_hash", sa.String(length=64), nullable=False),
+        sa.Column("error", sa.Text(), nullable=True),
         sa.ForeignKeyConstraint(
             ["product"], ["products.number"], name=op.f("fk_captions_product_products"), ondelete="CASCADE"
         ),
@@ -267,6 +268,9 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("index_build_id", "product", name=op.f("pk_index_rows")),
     )
+    # numbers do not compress: trying costs as much time as writing them
+    op.execute("ALTER TABLE feature_tokens ALTER COLUMN data SET STORAGE EXTERNAL")
+    op.execute("ALTER TABLE features ALTER COLUMN vector SET STORAGE EXTERNAL")
 
 
 def downgrade() -> None:
