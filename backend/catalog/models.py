@@ -52,6 +52,7 @@ class Product(Base):
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
     updated_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))  # the shop's clock: orders late writes
     deleted_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    tags: Mapped[list[int]] = mapped_column(ARRAY(BigInteger), server_default="{}")  # catalog/tags.py, built on write
     words: Mapped[str] = mapped_column(Text, server_default="")  # what the lexical term searches, built on write
     lexemes: Mapped[Any] = mapped_column(TSVECTOR, Computed("to_tsvector('english', words)", persisted=True))
 
@@ -59,8 +60,10 @@ class Product(Base):
         Index("ix_products_lexemes", "lexemes", postgresql_using="gin"),
         Index("ix_products_category", "category", postgresql_using="gin"),
         Index("ix_products_attributes", "attributes", postgresql_using="gin"),
+        Index("ix_products_tags", "tags", postgresql_using="gin"),
         Index("ix_products_price", "price"),
         Index("ix_products_brand", "brand"),
+        Index("ix_products_newest", "created_at", "number"),
     )
 
 

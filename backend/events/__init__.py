@@ -1,1 +1,1 @@
-
+"""What was shown, and what was done with it."""

@@ -3,10 +3,36 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ARRAY, BigInteger, DateTime, Float, ForeignKey, Index, Integer, SmallInteger, String, func
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    DateTime,
+    Float,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    LargeBinary,
+    SmallInteger,
+    String,
+    func,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
 from backend.db import Base
+
+
+class UnitKey(Base):
+    """Secret of this installation under which shoppers' and sessions' ids are hashed; the newest one is in use.
+
+    Older ones stay until the rows hashed under them expire, so that a shopper's rows can be found and deleted.
+    """
+
+    __tablename__ = "unit_keys"
+
+    id: Mapped[int] = mapped_column(Integer, Identity(), primary_key=True)
+    secret: Mapped[bytes] = mapped_column(LargeBinary)
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
 
 
 class ServedList(Base):
@@ -22,8 +48,8 @@ class ServedList(Base):
     request: Mapped[dict[str, Any]] = mapped_column()  # text, image hash, product id, filters, sort, lexical
     total: Mapped[int] = mapped_column(Integer)
     total_is: Mapped[str] = mapped_column(String(8))
-    shopper_id: Mapped[str | None] = mapped_column(String(100))
-    session_id: Mapped[str | None] = mapped_column(String(100))
+    shopper_id: Mapped[str | None] = mapped_column(String(100))  # hashed under a unit key, never as given
+    session_id: Mapped[str | None] = mapped_column(String(100))  # likewise
     surface: Mapped[str | None] = mapped_column(String(16))
     device: Mapped[str | None] = mapped_column(String(16))
     query_type: Mapped[str | None] = mapped_column(String(16))

@@ -109,6 +109,7 @@ def upgrade() -> None:
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("deleted_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("tags", sa.ARRAY(sa.BigInteger()), server_default="{}", nullable=False),
         sa.Column("words", sa.Text(), server_default="", nullable=False),
         sa.Column(
             "lexemes",
@@ -123,7 +124,16 @@ def upgrade() -> None:
     op.create_index("ix_products_brand", "products", ["brand"], unique=False)
     op.create_index("ix_products_category", "products", ["category"], unique=False, postgresql_using="gin")
     op.create_index("ix_products_lexemes", "products", ["lexemes"], unique=False, postgresql_using="gin")
+    op.create_index("ix_products_newest", "products", ["created_at", "number"], unique=False)
     op.create_index("ix_products_price", "products", ["price"], unique=False)
+    op.create_index("ix_products_tags", "products", ["tags"], unique=False, postgresql_using="gin")
+    op.create_table(
+        "unit_keys",
+        sa.Column("id", sa.Integer(), sa.Identity(always=False), nullable=False),
+        sa.Column("secret", sa.LargeBinary(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_unit_keys")),
+    )
     op.create_table(
         "served_lists",
         sa.Column("query_id", sa.String(length=32), nullable=False),
@@ -292,7 +302,10 @@ def downgrade() -> None:
     op.drop_table("captions")
     op.drop_index("ix_served_lists_served_at", table_name="served_lists")
     op.drop_table("served_lists")
+    op.drop_table("unit_keys")
+    op.drop_index("ix_products_tags", table_name="products", postgresql_using="gin")
     op.drop_index("ix_products_price", table_name="products")
+    op.drop_index("ix_products_newest", table_name="products")
     op.drop_index("ix_products_lexemes", table_name="products", postgresql_using="gin")
     op.drop_index("ix_products_category", table_name="products", postgresql_using="gin")
     op.drop_index("ix_products_brand", table_name="products")
