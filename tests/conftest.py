@@ -1,3 +1,3 @@
 """Fixtures that every room's tests may use."""
 
-pytest_plugins = ["tests.fixtures.database", "tests.fixtures.components"]
+pytest_plugins = ["tests.fixtures.database", "tests.fixtures.components", "tests.fixtures.encoders"]

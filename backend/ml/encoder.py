@@ -1,0 +1,211 @@
+"""Opening encoders: by open_clip's name and tag, from the hub or from a directory. The only importer of open_clip."""
+
+import difflib
+import gzip
+import io
+import json
+import os
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import open_clip
+import torch
+from open_clip.transform import PreprocessCfg, image_transform_v2
+from safetensors import SafetensorError
+from torch import nn
+
+from backend.ml.dual_encoder import Encoder, EncoderCard, EncoderParts, ImageFeatures, TextFeatures, hash_weights
+from backend.ml.image_tower import Precision
+
+__all__ = [
+    "Encoder",
+    "EncoderCard",
+    "EncoderSpec",
+    "EncoderUnavailableError",
+    "ImageFeatures",
+    "TextFeatures",
+    "build_model",
+    "build_tokenizer",
+    "hash_weights",
+    "load_encoder",
+]
+
+CONFIG = "open_clip_config.json"
+WEIGHTS = "open_clip_model.safetensors"
+CARD = "morelike_encoder.json"
+"""File in an encoder directory that says its name, its vocabulary and what it knows."""
+
+_LOAD_ERRORS = (RuntimeError, ValueError, KeyError, TypeError, AttributeError, OSError, AssertionError, SafetensorError)
+"""What open_clip raises when a configuration, weights or the network are not as it needs them."""
+
+
+class EncoderUnavailableError(ValueError):
+    """The encoder named cannot be had here: no such model, tag or directory, or no network."""
+
+    def __init__(self, detail: str, *, found: object, expected: object) -> None:
+        super().__init__(f"{detail} Found: {found}. Expected: {expected}.")
+        self.detail = detail
+        self.found = found
+        self.expected = expected
+
+
+@dataclass(frozen=True)
+class EncoderSpec:
+    """Which encoder: ``demo``, ``NAME:PRETRAINED`` of open_clip, ``hf-hub:ID`` or ``local-dir:PATH``."""
+
+    source: str
+
+    def directory(self, demo_dir: Path | None) -> Path | None:
+        """The local directory meant, if one is."""
+        if self.source == "demo":
+            if demo_dir is None:
+                raise EncoderUnavailableError(
+                    "demo names no directory here.", found="demo", expected="a demo directory"
+                )
+            return demo_dir
+        kind, _, rest = self.source.partition(":")
+        return Path(rest).expanduser() if kind == "local-dir" else None
+
+    def name_and_tag(self) -> tuple[str, str | None]:
+        """What open_clip's factory takes: a model name and, unless it comes from the hub, the tag of its weights."""
+        if self.source.startswith("hf-hub:"):
+            return self.source, None
+        name, _, tag = self.source.partition(":")
+        names = open_clip.list_models()
+        if name not in names:
+            raise EncoderUnavailableError(
+                f"open_clip knows no model {name!r}.",
+                found=self.source,
+                expected=f"demo, local-dir:PATH, hf-hub:ID or NAME:PRETRAINED, {_nearest(name, names)}",
+            )
+        tags = open_clip.list_pretrained_tags_by_model(name)
+        if tag not in tags and not Path(tag).is_file():
+            raise EncoderUnavailableError(
+                f"{name} has no weights {tag!r}.", found=self.source, expected=f"{name}: and one of {', '.join(tags)}"
+            )
+        return name, tag
+
+
+def load_encoder(
+    source: str,
+    *,
+    device: str = "auto",
+    precision: Precision = "auto",
+    threads: int = 0,
+    demo_dir: Path | None = None,
+) -> Encoder:
+    """Open an encoder and check it on sample inputs.
+
+    Args:
+        source: ``demo``, ``NAME:PRETRAINED``, ``hf-hub:ID`` or ``local-dir:PATH``.
+        device: ``auto`` takes a GPU where there is one; or ``cpu``, ``cuda``, ``cuda:N``.
+        precision: arithmetic of the image tower; ``auto`` takes what the device is fast in.
+        threads: torch threads of this process; 0 takes one per core that it may use.
+        demo_dir: directory that ``demo`` stands for.
+
+    Raises:
+        EncoderUnavailableError: the model, its weights or the device cannot be had.
+    """
+    place = _device(device)
+    torch.set_num_threads(threads or _cores())
+    return Encoder(_open(EncoderSpec(source), demo_dir), place, precision)
+
+
+def _open(spec: EncoderSpec, demo_dir: Path | None = None) -> EncoderParts:
+    directory = spec.directory(demo_dir)
+    if directory is not None:
+        model = build_model(directory, pretrained=True)
+        return EncoderParts(model, build_tokenizer(directory), _preprocess(model), read_card(directory))
+    name, tag = spec.name_and_tag()
+    try:
+        model = open_clip.create_model(name, tag, require_pretrained=True, force_quick_gelu=_quick_gelu(name, tag))
+        tokenizer = open_clip.get_tokenizer(name)
+    except _LOAD_ERRORS as error:
+        raise EncoderUnavailableError(
+            f"{spec.source} cannot be loaded here.",
+            found=f"{type(error).__name__}: {error}",
+            expected="weights in the cache or a network to fetch them from; on a machine that has one, "
+            f"`morelike encoder fetch {spec.source}` writes a directory to use as local-dir:PATH",
+        ) from error
+    short = name.removeprefix("hf-hub:").rpartition("/")[2]
+    card = EncoderCard(name=short if tag is None else f"{short}:{Path(tag).name}")
+    return EncoderParts(model.eval(), tokenizer, _preprocess(model), card)
+
+
+def build_model(directory: Path, *, pretrained: bool) -> nn.Module:
+    """The open_clip model that a local directory configures, in fp32, with its weights or freshly initialised."""
+    if not (directory / CONFIG).is_file():
+        raise EncoderUnavailableError(
+            f"{directory} is no encoder directory.",
+            found=sorted(path.name for path in directory.iterdir())[:10] if directory.is_dir() else "no such directory",
+            expected=f"{CONFIG} and {WEIGHTS}",
+        )
+    try:
+        model: nn.Module = open_clip.create_model(
+            f"local-dir:{directory}", load_weights=pretrained, require_pretrained=pretrained, pretrained_text=False
+        )
+    except _LOAD_ERRORS as error:
+        raise EncoderUnavailableError(
+            f"{directory} does not hold a model that open_clip can load.",
+            found=f"{type(error).__name__}: {error}",
+            expected="a model_cfg of open_clip and weights that fit it",
+        ) from error
+    return model.train(not pretrained)
+
+
+def build_tokenizer(directory: Path) -> Any:
+    """The tokenizer of a local directory: open_clip's own, with as many merges as the card keeps."""
+    kept = read_card(directory).bpe_merges
+    if kept is None:
+        return open_clip.get_tokenizer(f"local-dir:{directory}")
+    config = json.loads((directory / CONFIG).read_text(encoding="utf-8"))
+    # the installed file is a header and the merges, the most frequent first; the constructor opens what it is given
+    # with gzip, a file in memory too
+    with gzip.open(open_clip.tokenizer.default_bpe(), "rt", encoding="utf-8") as installed:
+        lines = installed.read().split("\n")[: kept + 1]
+    return open_clip.SimpleTokenizer(
+        bpe_path=io.BytesIO(gzip.compress("\n".join(lines).encode(), mtime=0)),
+        context_length=config["model_cfg"]["text_cfg"].get("context_length", 77),
+    )
+
+
+def read_card(directory: Path) -> EncoderCard:
+    """What the directory says about itself; a plain open_clip directory is named after its folder."""
+    path = directory / CARD
+    if not path.is_file():
+        return EncoderCard(name=directory.resolve().name)
+    stated = json.loads(path.read_text(encoding="utf-8"))
+    unknown = set(stated) - {field.name for field in fields(EncoderCard)}
+    if unknown or not isinstance(stated.get("name"), str):
+        raise EncoderUnavailableError(
+            f"{path} cannot be read.", found=stated, expected="name, bpe_merges, drawings_only"
+        )
+    return EncoderCard(**stated)
+
+
+def _quick_gelu(name: str, tag: str | None) -> bool:
+    """True where the weights were trained with the quick GELU (OpenAI's): without it a model is silently wrong."""
+    return tag is not None and bool(open_clip.get_pretrained_cfg(name, tag).get("quick_gelu", False))
+
+
+def _preprocess(model: Any) -> Any:
+    return image_transform_v2(PreprocessCfg(**model.visual.preprocess_cfg), is_train=False)
+
+
+def _nearest(name: str, names: list[str]) -> str:
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5) or ["ViT-B-32", "ViT-B-16-SigLIP"]
+    return f"for instance {', '.join(near)}"
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _device(wanted: str) -> torch.device:
+    if wanted == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device(wanted)
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise EncoderUnavailableError("There is no GPU that torch can use.", found=wanted, expected="auto or cpu")
+    return device
