@@ -10,10 +10,10 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from backend.commands import doctor, run
+from backend.commands import doctor, keys, run
 from backend.errors import AppError
 
-COMMANDS: tuple[ModuleType, ...] = (run, doctor)
+COMMANDS: tuple[ModuleType, ...] = (run, keys, doctor)
 
 
 class ErrorsAsSentences(TyperGroup):

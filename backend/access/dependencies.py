@@ -8,15 +8,18 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from sqlalchemy.orm import Session, sessionmaker
 
 from backend.access.callers import Caller, Scope
+from backend.access.identify import CALLER, KEY_SHOWN
 from backend.access.provided import provided
 from backend.blobs import BlobStore
 from backend.db import session_scope
 from backend.errors import Forbidden, Unauthorized
 from backend.queue import Queue
 from backend.settings import Settings
+from backend.vector_index import VectorIndex
 
 SettingsDep = Annotated[Settings, Depends(provided(Settings))]
 QueueDep = Annotated[Queue, Depends(provided(Queue))]
+IndexDep = Annotated[VectorIndex, Depends(provided(VectorIndex))]
 BlobsDep = Annotated[BlobStore, Depends(provided(BlobStore))]
 SessionsDep = Annotated[sessionmaker[Session], Depends(provided(sessionmaker))]
 """For routes that must not hold a connection while they wait for something else, and for background work."""
@@ -45,12 +48,12 @@ def _at_least(needed: Scope) -> Callable[[Request, HTTPAuthorizationCredentials 
         request: Request,
         _shown: Annotated[HTTPAuthorizationCredentials | None, Security(bearer)],
     ) -> Caller:
-        found: Caller | None = request.scope["state"].get("caller")
+        found: Caller | None = request.scope["state"][CALLER]
         if found is None:
-            raise Unauthorized(
-                "this operation needs a key: send `Authorization: Bearer mk_…`",
-                expected=f"a key of scope {needed} or above",
+            said = (
+                "this key is unknown or revoked" if request.scope["state"][KEY_SHOWN] else "this operation needs a key"
             )
+            raise Unauthorized(said, expected=f"`Authorization: Bearer mk_…` with a key of scope {needed} or above")
         if not found.scope.covers(needed):
             raise Forbidden(
                 f"the key {found.name!r} may not do this", found=found.scope, expected=f"scope {needed} or above"

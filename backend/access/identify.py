@@ -1,0 +1,52 @@
+"""Which caller a request comes from. Nothing is refused here: a route that needs a caller says so itself."""
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Send
+from starlette.types import Scope as AsgiScope
+
+from backend.access.callers import Caller
+from backend.access.keyring import Keyring
+from backend.access.problems import refuse
+from backend.access.provided import lookup
+from backend.access.visitors import VISITOR, is_visitor
+from backend.errors import Unavailable
+
+KEY_SHOWN = "key_shown"
+CALLER = "caller"
+
+
+class IdentifyCaller:
+    """ASGI middleware: puts the caller, or None, into the request's state."""
+
+    def __init__(self, app: ASGIApp, *, demo: bool) -> None:
+        self.app = app
+        self.demo = demo
+
+    async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
+        """Find the caller of one request."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        secret = _bearer(headers)
+        try:
+            caller = await self._caller(scope, headers, secret)
+        except Unavailable as error:
+            await refuse(error, scope, receive, send)
+            return
+        scope["state"] |= {CALLER: caller, KEY_SHOWN: secret is not None}
+        await self.app(scope, receive, send)
+
+    async def _caller(self, scope: AsgiScope, headers: Headers, secret: str | None) -> Caller | None:
+        if secret is not None:
+            return await lookup(scope["app"], Keyring).find(secret)
+        return VISITOR if self.demo and is_visitor(scope, headers) else None
+
+
+def _bearer(headers: Headers) -> str | None:
+    """The key shown; the empty text where the header is there but says something else."""
+    shown = headers.get("authorization")
+    if shown is None:
+        return None
+    scheme, _, secret = shown.partition(" ")
+    return secret.strip() if scheme.lower() == "bearer" else ""

@@ -1,0 +1,28 @@
+"""What this process counts, for Prometheus. Rooms observe here; ``/metrics`` shows it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from time import perf_counter
+
+from prometheus_client import Counter, Histogram
+
+_FAST = (0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+
+REQUESTS = Histogram(
+    "morelike_request_seconds", "Time to answer a request.", ["route", "method", "status"], buckets=_FAST
+)
+SEARCH_STAGES = Histogram(
+    "morelike_search_stage_seconds", "Time that one stage of a search took.", ["stage"], buckets=_FAST
+)
+REFUSED = Counter("morelike_refused_total", "Requests refused before they reached a route.", ["reason"])
+LIMITER_DOWN = Counter("morelike_rate_limiter_down_total", "Requests let through because Redis did not answer.")
+
+
+@contextmanager
+def search_stage(name: str) -> Iterator[None]:
+    """Observe the time of the block as the stage ``name`` of a search."""
+    begun = perf_counter()
+    try:
+        yield
+    finally:
+        SEARCH_STAGES.labels(name).observe(perf_counter() - begun)
