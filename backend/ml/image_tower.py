@@ -81,7 +81,7 @@ class ImageTower:
     def _fastest_faithful(self, visual: nn.Module, precision: Precision) -> tuple[str, str, nn.Module]:
         """The first precision of the candidates whose vectors agree with fp32, and the tower in it."""
         reference = self._placed(visual, "fp32")
-        candidates = _candidates(self.device, self._convolutional) if precision == "auto" else (precision,)
+        candidates = _candidates(self.device) if precision == "auto" else (precision,)
         notes = []
         for candidate in candidates:
             if candidate == "fp32":
@@ -114,10 +114,10 @@ class ImageTower:
         return PatchLayout(rows=rows, columns=columns, prefix=count - rows * columns, width=width)
 
 
-def _candidates(device: torch.device, convolutional: bool) -> Sequence[str]:
+def _candidates(device: torch.device) -> Sequence[str]:
     if device.type == "cuda":
         return ("fp16", "bf16")
-    if device.type == "cpu" and not convolutional and _computes_bf16():
+    if device.type == "cpu" and _computes_bf16():
         return ("bf16",)
     return ("fp32",)
 

@@ -33,7 +33,7 @@ class TextTower:
         self._model = model
         self._tower: Any = getattr(model, "text", model)
         self._pool = getattr(self._tower, "pool_type", None) or getattr(model, "text_pool_type", "last")
-        self._eos = getattr(self._tower, "eos_id", None) or getattr(model, "text_eos_id", None)
+        self._eos = int(getattr(self._tower, "eos_id", None) or getattr(model, "text_eos_id", None) or -1)
         model.eval().requires_grad_(False)
         self._own = self._runs_by_parts()
         self.causal = self._own and self._pool in {"argmax", "eos"} and self._proves_causal()
@@ -124,8 +124,7 @@ class TextTower:
         generator = torch.Generator().manual_seed(1)
         highest = int(ids.max())  # below it nothing is taken for the end of a text
         noise = torch.randint(1, highest - 1, ids.shape, generator=generator).to(self.device)
-        if self._eos is not None:
-            noise = torch.where(noise == self._eos, torch.ones_like(noise), noise)
+        noise = torch.where(noise == self._eos, torch.ones_like(noise), noise)
         behind = torch.arange(ids.shape[1], device=self.device) > ends.unsqueeze(1)
         altered = self._by_parts(torch.where(behind, noise, ids))[0]
         cut = self._by_parts(ids[:, : int(ends.max()) + 1])[0]
