@@ -39,11 +39,11 @@ def pack_tokens(tokens: NDArray[np.floating], form: StoredForm) -> PackedTokens:
     _require_rows(tokens)
     if form == "int8":
         rows, scales = quantise(tokens)
-        return PackedTokens(form, *rows.shape, rows.tobytes(), scales.astype("<f2").tobytes())
+        return PackedTokens(form, rows.shape[0], rows.shape[1], rows.tobytes(), scales.astype("<f2").tobytes())
     kept = tokens.mean(axis=0, keepdims=True, dtype=np.float32) if form == "pooled" else tokens
     # some large towers carry single values beyond float16's range: they become its largest, not infinity
     halves = np.clip(kept, -FP16_MAX, FP16_MAX).astype("<f2")
-    return PackedTokens(form, *halves.shape, halves.tobytes(), None)
+    return PackedTokens(form, halves.shape[0], halves.shape[1], halves.tobytes(), None)
 
 
 def unpack_tokens(packed: PackedTokens) -> NDArray[np.float32]:
