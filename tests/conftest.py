@@ -1,3 +1,8 @@
 """Fixtures that every room's tests may use."""
 
-pytest_plugins = ["tests.fixtures.database", "tests.fixtures.components", "tests.fixtures.encoders"]
+pytest_plugins = [
+    "tests.fixtures.database",
+    "tests.fixtures.components",
+    "tests.fixtures.encoders",
+    "tests.fixtures.hostile",
+]
