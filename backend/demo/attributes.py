@@ -1,7 +1,7 @@
-"""What a drawn product can be: kinds, colours, patterns, sizes, materials and details, and who may see which combination.
+"""What a drawn product can be: kind, colour, pattern, size, material and details, and who may see which combination.
 
-A combination is every attribute but the background. A hash assigns each combination either to training or to the catalogue,
-so the demo encoder has never seen one of the shop's combinations when it meets the shop.
+A combination is every attribute but the background. A hash assigns each combination to training or to the catalogue, so
+the demo encoder has never seen one of the shop's combinations when it meets the shop.
 """
 
 import hashlib
@@ -71,6 +71,16 @@ KINDS: dict[str, Kind] = {
     )
 }
 
+CLASHES: frozenset[frozenset[str]] = frozenset(
+    frozenset(pair)
+    for pair in (
+        ("wooden legs", "wheels"),
+        ("a wide brim", "ear flaps"),
+        ("a pendulum", "little feet"),
+        ("a lid", "a straw"),
+    )
+)
+"""Details that no product has both of."""
 CATALOGUE_SHARE = 5
 """One combination in this many belongs to the catalogue; the others are for training."""
 
@@ -79,7 +89,7 @@ CATALOGUE_SHARE = 5
 class Item:
     """One product as it is drawn and named.
 
-    `second` is the colour of the pattern and None when the pattern is "plain"; `details` holds one or two names, sorted.
+    `second` is the colour of the pattern, None when the pattern is "plain"; `details` holds one or two names, sorted.
     """
 
     kind: str
@@ -119,7 +129,7 @@ def belongs_to_catalogue(item: Item) -> bool:
 
 
 def random_item(random: Random) -> Item:
-    """Draw any item: half of them patterned, three in ten with a second detail."""
+    """Draw any item: six in ten patterned, three in ten with a second detail."""
     kind = KINDS[random.choice(list(KINDS))]
     colour = random.choice(list(COLOURS))
     pattern = random.choice(PATTERNS[1:]) if random.random() < 0.6 else "plain"
@@ -131,9 +141,17 @@ def random_item(random: Random) -> Item:
         second=second,
         size=random.choice(kind.sizes),
         material=random.choice(kind.materials),
-        details=tuple(sorted(random.sample(kind.details, 2 if random.random() < 0.3 else 1))),
+        details=_random_details(kind, random),
         background=random.choice(BACKGROUNDS),
     )
+
+
+def _random_details(kind: Kind, random: Random) -> tuple[str, ...]:
+    """One detail, or two that go together."""
+    first, second = random.sample(kind.details, 2)
+    if random.random() < 0.7 or frozenset((first, second)) in CLASHES:
+        return (first,)
+    return tuple(sorted((first, second)))
 
 
 def training_items(seed: int) -> Iterator[Item]:

@@ -5,7 +5,7 @@ from random import Random
 from PIL import Image
 
 from backend.demo.attributes import COLOURS, Item
-from backend.demo.drawing import bags, clothes, furniture, tableware, timber, toys
+from backend.demo.drawing import bags, clocks, clothes, furniture, tableware, toys
 from backend.demo.drawing.backgrounds import GROUND, room
 from backend.demo.drawing.canvas import Canvas, Frame, Rgb, Surface
 from backend.demo.drawing.sketch import Painter, Sketch
@@ -20,38 +20,38 @@ PAINTERS: dict[str, Painter] = {
     "bottle": tableware.draw_bottle,
     "lamp": furniture.draw_lamp,
     "chair": furniture.draw_chair,
-    "clock": timber.draw_clock,
+    "clock": clocks.draw_clock,
     "backpack": bags.draw_backpack,
     "sneaker": bags.draw_sneaker,
     "scarf": clothes.draw_scarf,
     "hat": clothes.draw_hat,
 }
 EXTENTS: dict[str, tuple[float, float]] = {
-    "plush toy": (0.66, 0.72),
+    "plush toy": (0.66, 0.7),
     "mug": (0.56, 0.52),
-    "lamp": (0.52, 0.76),
+    "lamp": (0.52, 0.72),
     "chair": (0.56, 0.76),
     "backpack": (0.58, 0.7),
     "sneaker": (0.8, 0.5),
-    "scarf": (0.62, 0.72),
+    "scarf": (0.66, 0.74),
     "vase": (0.5, 0.68),
     "clock": (0.58, 0.64),
     "hat": (0.7, 0.5),
-    "bottle": (0.34, 0.74),
+    "bottle": (0.33, 0.66),
     "cushion": (0.68, 0.62),
 }
 """Width and height of a large one, as shares of the picture."""
 STRETCH: dict[str, tuple[float, float]] = {
-    "small": (0.62, 0.62),
+    "small": (0.66, 0.66),
     "large": (1.0, 1.0),
-    "tall": (0.66, 1.06),
-    "short": (1.06, 0.6),
+    "tall": (0.68, 1.08),
+    "short": (1.06, 0.58),
 }
 """Width and height of each size against those of a large one."""
 
 
 def draw(item: Item, seed: int, side: int) -> Image.Image:
-    """The item as an RGB picture of `side` x `side` pixels; the seed varies place, shade and small forms, never an attribute."""
+    """The item as an RGB picture of `side` x `side` pixels; the seed varies place, shade and small forms only."""
     random = Random(f"{item.combination} {seed}")
     width, height = EXTENTS[item.kind]
     wide, high = STRETCH[item.size]

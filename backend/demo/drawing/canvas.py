@@ -1,6 +1,7 @@
 """A picture being drawn: parts are outlined in object units, filled with a surface, lit and laid over what is there."""
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 
 from PIL import Image, ImageDraw
@@ -52,7 +53,7 @@ class Surface:
 
 @dataclass(frozen=True)
 class Frame:
-    """Where object units lie in the picture: the ground point and the object's width and height, as shares of the picture."""
+    """Where object units lie: the ground point and the object's width and height, as shares of the picture."""
 
     centre: float
     ground: float
@@ -69,6 +70,12 @@ class Canvas:
         self.side = image.width
         self.frame = frame
         self.drift = (int(drift[0] * self.side), int(drift[1] * self.side))
+
+    def raised(self, share: float) -> "Canvas":
+        """The same picture with the object lifted off the ground by a share of its height."""
+        lifted = copy(self)
+        lifted.frame = replace(self.frame, ground=self.frame.ground - share * self.frame.height)
+        return lifted
 
     def place(self, points: Sequence[Point]) -> list[Point]:
         """Object units to pixels."""
@@ -129,7 +136,7 @@ class Canvas:
         self.image.paste(colour, box, spot.point([round(level * opacity) for level in range(256)]))
 
     def shadow(self, half: float, depth: float = 0.05, strength: float = 0.55) -> None:
-        """The object's shadow on the ground: a wide soft one that falls to the right and a dark one where it touches."""
+        """The object's shadow on the ground: a wide soft one to the right and a dark one where it touches."""
         self.blur(0.16, 1.0, half * 1.55, depth * 2.4, (60, 44, 60), strength * 0.55)
         self.blur(0.02, 0.998, half * 1.12, depth, (40, 28, 44), strength)
 

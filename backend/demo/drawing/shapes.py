@@ -38,12 +38,11 @@ def curve(points: Sequence[Point], closed: bool = False, steps: int = 10) -> Out
     """A Catmull-Rom curve through the points."""
     count = len(points)
     segments = range(count) if closed else range(count - 1)
-    at = (lambda index: points[index % count]) if closed else (lambda index: points[min(max(index, 0), count - 1)])
-    outline = [
-        _between(at(segment - 1), at(segment), at(segment + 1), at(segment + 2), step / steps)
-        for segment in segments
-        for step in range(steps)
-    ]
+    outline = []
+    for segment in segments:
+        indices = range(segment - 1, segment + 3)
+        a, b, c, d = (points[index % count if closed else min(max(index, 0), count - 1)] for index in indices)
+        outline += [_between(a, b, c, d, step / steps) for step in range(steps)]
     return outline if closed else [*outline, points[-1]]
 
 
@@ -63,7 +62,15 @@ def blob(points: Sequence[Point]) -> Outline:
 
 def mirrored(right: Sequence[Point]) -> Outline:
     """A smooth closed shape, symmetric about x = 0, from its right half listed from top to bottom."""
-    smooth = curve(right)
+    before = [(-right[1][0], right[1][1])] if right[0][0] == 0 else [right[0]]
+    after = [(-right[-2][0], right[-2][1])] if right[-1][0] == 0 else [right[-1]]
+    line = [*before, *right, *after]
+    smooth = [
+        _between(line[segment], line[segment + 1], line[segment + 2], line[segment + 3], step / 10)
+        for segment in range(len(right) - 1)
+        for step in range(10)
+    ]
+    smooth.append(right[-1])
     return smooth + [(-x, y) for x, y in reversed(smooth)]
 
 
@@ -72,9 +79,17 @@ def flipped(outline: Sequence[Point]) -> Outline:
     return [(-x, y) for x, y in outline]
 
 
-def shifted(outline: Sequence[Point], dx: float, dy: float) -> Outline:
-    """The outline moved by (dx, dy)."""
-    return [(x + dx, y + dy) for x, y in outline]
+def ribbon(points: Sequence[Point], width: float) -> Outline:
+    """A band of the given width along a smooth line, with straight ends."""
+    line = curve(points)
+    left, right = [], []
+    for index, (x, y) in enumerate(line):
+        (x0, y0), (x1, y1) = line[max(index - 1, 0)], line[min(index + 1, len(line) - 1)]
+        length = math.hypot(x1 - x0, y1 - y0) or 1.0
+        nx, ny = -(y1 - y0) / length * width / 2, (x1 - x0) / length * width / 2
+        left.append((x + nx, y + ny))
+        right.append((x - nx, y - ny))
+    return left + right[::-1]
 
 
 def star(cx: float, cy: float, radius: float, points: int = 5, inner: float = 0.45) -> Outline:

@@ -103,8 +103,9 @@ def _weave(x: Field, y: Field) -> Field:
     columns, rows = x * 22, y * 22
     over = (np.floor(columns) + np.floor(rows)) % 2
     strand = np.where(over == 0, np.sin((rows % 1) * math.pi), np.sin((columns % 1) * math.pi))
-    height: Field = (strand - 0.62) * 0.75
-    return np.where(strand < 0.35, -0.5, np.minimum(height, 0.25))
+    height = (strand - 0.62) * 0.75
+    woven: Field = np.where(strand < 0.35, -0.5, np.minimum(height, 0.25)).astype(np.float32)
+    return woven
 
 
 def _grain(x: Field, y: Field) -> Field:
@@ -117,14 +118,16 @@ def _grain(x: Field, y: Field) -> Field:
 
 def _cloth(x: Field, y: Field) -> Field:
     """A faint plain weave."""
-    height: Field = 0.06 * np.sin(x * 96 * 2 * math.pi) * np.sin(y * 96 * 2 * math.pi)
+    height: Field = 0.05 * np.sin(x * 70 * 2 * math.pi) * np.sin(y * 70 * 2 * math.pi)
     return height
 
 
 def _pebble(x: Field, y: Field) -> Field:
-    """The small cells of grained leather."""
-    height: Field = np.sin(x * 150 + 2 * np.sin(y * 61)) * np.sin(y * 140 + 2 * np.sin(x * 57))
-    return 0.13 * height
+    """The small cells of grained leather under a broad sheen."""
+    cells = np.sin(x * 210 + 2 * np.sin(y * 61)) * np.sin(y * 200 + 2 * np.sin(x * 57))
+    sheen = np.sin((x * 2.1 + y * 2.7 + 0.3 * np.sin(x * 9)) * 2 * math.pi)
+    height: Field = 0.04 * cells + 0.14 * sheen
+    return height
 
 
 def _brushed(x: Field, y: Field) -> Field:
@@ -137,10 +140,10 @@ def _brushed(x: Field, y: Field) -> Field:
 
 def _nap(x: Field, y: Field) -> Field:
     """Soft patches where the pile lies differently."""
-    height: Field = np.sin((x * 4.1 + 0.6 * np.sin(y * 8)) * 2 * math.pi) * np.sin(
-        (y * 3.7 + 0.5 * np.sin(x * 7)) * 2 * math.pi
-    )
-    return 0.2 * height
+    across = np.sin((x * 4.1 + 0.6 * np.sin(y * 8)) * 2 * math.pi)
+    along = np.sin((y * 3.7 + 0.5 * np.sin(x * 7)) * 2 * math.pi)
+    height: Field = 0.2 * across * along
+    return height
 
 
 @lru_cache(maxsize=16)

@@ -31,8 +31,8 @@ def _ears(sketch: Sketch) -> None:
     inner = plain.tinted(sketch.lit)
     for side in (-1, 1):
         if "long ears" in sketch.details:
-            long: list[Point] = [(0.1, 0.2), (0.1, -0.06), (0.19, -0.24), (0.29, -0.2), (0.3, 0.0), (0.24, 0.2)]
-            lining: list[Point] = [(0.15, 0.12), (0.155, -0.05), (0.2, -0.17), (0.25, -0.13), (0.25, 0.0), (0.21, 0.12)]
+            long: list[Point] = [(0.1, 0.2), (0.11, -0.02), (0.19, -0.17), (0.29, -0.13), (0.3, 0.03), (0.24, 0.2)]
+            lining: list[Point] = [(0.15, 0.12), (0.16, -0.01), (0.2, -0.1), (0.25, -0.07), (0.25, 0.03), (0.21, 0.12)]
             canvas.fill(blob(long if side > 0 else flipped(long)), plain, "tube", 0.8)
             canvas.fill(blob(lining if side > 0 else flipped(lining)), inner, "flat", 0.8)
         else:
