@@ -5,7 +5,8 @@
 I is the best cosine over the product's images and C the best over its captions; m and s are the mean and the standard
 deviation of each side's cosines over random products, so that captions (whose cosines to a text are larger and spread
 differently, the modality gap) count λ times what images count. Serving, training, gates and evaluation use these
-functions and no other arithmetic. Lexical evidence is a separate term, added behind this one and switchable.
+functions and no other arithmetic. Lexical evidence is a separate term, added behind this one (``add_evidence``) and
+switchable.
 
 A side can be missing for two reasons, imputed differently:
 
@@ -17,7 +18,7 @@ A side can be missing for two reasons, imputed differently:
   such bounds; the query path looks up those that decide a page.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -29,6 +30,12 @@ Kind = Literal["text", "image", "both", "product"]
 
 CAPTION_WEIGHT = 0.5
 """λ of an uncalibrated generation."""
+
+LEXICAL_WEIGHT = 0.05
+"""What the best match of words adds in an uncalibrated generation: about one deviation of CLIP's cosines."""
+
+EXACT_MATCH = 10.0
+"""What an exact SKU adds: more than any two scores can differ, so that it comes first."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +65,7 @@ class Calibration:
 
     Args:
         caption_weight: λ, what the caption side counts beside the image side; 0 or more.
+        lexical_weight: what the best match of words adds to the one score; 0 or more.
         text: scales for a query by words.
         image: scales for a query by picture.
         both: scales for words and picture together.
@@ -67,10 +75,12 @@ class Calibration:
     text: KindCalibration = KindCalibration()
     image: KindCalibration = KindCalibration()
     both: KindCalibration = KindCalibration()
+    lexical_weight: float = LEXICAL_WEIGHT
 
     def __post_init__(self) -> None:
-        if not (np.isfinite(self.caption_weight) and self.caption_weight >= 0):
-            raise ValueError(f"caption_weight {self.caption_weight}: expected a finite number of 0 or more")
+        for weight in (self.caption_weight, self.lexical_weight):
+            if not (np.isfinite(weight) and weight >= 0):
+                raise ValueError(f"weight {weight}: expected a finite number of 0 or more")
 
     @classmethod
     def identity(cls) -> "Calibration":
@@ -86,7 +96,8 @@ class Calibration:
 
     def to_json(self) -> dict[str, Any]:
         """JSON object that ``from_json`` turns back into an equal calibration."""
-        return {"caption_weight": self.caption_weight} | {
+        weights = {"caption_weight": self.caption_weight, "lexical_weight": self.lexical_weight}
+        return weights | {
             kind: {
                 "image_mean": side.image.mean,
                 "image_std": side.image.std,
@@ -105,13 +116,11 @@ class Calibration:
             found = data.get(name)
             if found is None:
                 return KindCalibration()
-            return KindCalibration(
-                image=Scale(found["image_mean"], found["image_std"]),
-                caption=Scale(found["caption_mean"], found["caption_std"]),
-                cut=found.get("cut"),
-            )
+            image = Scale(found["image_mean"], found["image_std"])
+            return KindCalibration(image, Scale(found["caption_mean"], found["caption_std"]), found.get("cut"))
 
-        return cls(data.get("caption_weight", CAPTION_WEIGHT), kind("text"), kind("image"), kind("both"))
+        caption, lexical = data.get("caption_weight", CAPTION_WEIGHT), data.get("lexical_weight", LEXICAL_WEIGHT)
+        return cls(caption, kind("text"), kind("image"), kind("both"), lexical)
 
 
 @dataclass(frozen=True)
@@ -122,11 +131,28 @@ class SideHits:
         products: (n,) product number of each row.
         scores: (n,) cosine of each row.
         complete: whether these are all rows that pass the filter, so that a product not among them has no row.
+        looked_up: products all of whose rows are here, whatever the search cut off: one not among them has none.
+        floor: bound on what was cut off; None takes the lowest score here.
     """
 
     products: Ints
     scores: Floats
     complete: bool = False
+    looked_up: Ints = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    floor: float | None = None
+
+    def with_looked_up(self, products: Ints, found: "SideHits") -> "SideHits":
+        """These hits and all rows of ``products``, which were asked for by name; the floor stays."""
+        floor = self.floor
+        if floor is None and len(self.products):
+            floor = float(best_per_product(self.products, self.scores)[1].min())
+        return SideHits(
+            np.concatenate([self.products, found.products]),
+            np.concatenate([self.scores, found.scores]),
+            self.complete,
+            np.concatenate([self.looked_up, products]),
+            floor,
+        )
 
 
 @dataclass(frozen=True)
@@ -171,16 +197,37 @@ def best_per_product(products: Ints, scores: Floats) -> tuple[Ints, NDArray[np.f
     return distinct, np.asarray(scores, dtype=np.float64)[order][first]
 
 
-def fuse_candidates(image_hits: SideHits, caption_hits: SideHits, calibration: Calibration, kind: Kind) -> Fused:
-    """One candidate a product by the one score, missing sides imputed as the module describes."""
+def fuse_candidates(
+    image_hits: SideHits, caption_hits: SideHits, calibration: Calibration, kind: Kind, *, others: Ints | None = None
+) -> Fused:
+    """One candidate a product by the one score, missing sides imputed as the module describes.
+
+    ``others`` are candidates found by other means (words): on each side where they were not retrieved they are bounded.
+    """
     image_products, image_best = best_per_product(image_hits.products, image_hits.scores)
     caption_products, caption_best = best_per_product(caption_hits.products, caption_hits.scores)
     products = np.union1d(image_products, caption_products)
-    image, image_bound = _spread(products, image_products, image_best, complete=image_hits.complete)
-    caption, caption_bound = _spread(products, caption_products, caption_best, complete=caption_hits.complete)
-    scores = combine(image, caption, calibration, kind)
-    order = np.lexsort((products, -scores))
-    return Fused(products[order], scores[order], image_bound[order], caption_bound[order])
+    if others is not None and len(others):
+        products = np.union1d(products, others)
+    image, image_bound = _spread(products, image_products, image_best, image_hits)
+    caption, caption_bound = _spread(products, caption_products, caption_best, caption_hits)
+    return _ordered(products, combine(image, caption, calibration, kind), image_bound, caption_bound)
+
+
+def add_evidence(fused: Fused, products: Ints, evidence: Floats) -> Fused:
+    """``fused`` with ``evidence`` (0 to 1, or ``EXACT_MATCH``; in units of the score) added to ``products``.
+
+    Products that are no candidates are left out: hand them to ``fuse_candidates`` as ``others`` first.
+    """
+    order = np.argsort(fused.products)
+    place = np.minimum(np.searchsorted(fused.products, products, sorter=order), max(len(order) - 1, 0))
+    if len(order) == 0 or len(products) == 0:
+        return fused
+    where = order[place]
+    known = fused.products[where] == products
+    scores = fused.scores.copy()
+    np.add.at(scores, where[known], np.asarray(evidence, dtype=np.float64)[known])
+    return _ordered(fused.products, scores, fused.image_bound, fused.caption_bound)
 
 
 def score_matrix(
@@ -219,16 +266,25 @@ def _scale(values: Floats) -> Scale:
     return Scale(float(known.mean()), float(known.std()))
 
 
+def _ordered(
+    products: Ints, scores: NDArray[np.float64], image_bound: NDArray[np.bool_], caption_bound: NDArray[np.bool_]
+) -> Fused:
+    order = np.lexsort((products, -scores))
+    return Fused(products[order], scores[order], image_bound[order], caption_bound[order])
+
+
 def _spread(
-    products: Ints, known: Ints, best: NDArray[np.float64], *, complete: bool
+    products: Ints, known: Ints, best: NDArray[np.float64], hits: SideHits
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """``best`` over all ``products``: the floor where bounded, NaN where there is no row; and which are bounded."""
     values = np.full(len(products), np.nan)
     values[np.searchsorted(products, known)] = best
-    bounded = np.isnan(values)
-    if complete or len(best) == 0:
+    if hits.complete or len(best) == 0:
         return values, np.zeros(len(products), dtype=np.bool_)
-    values[bounded] = best.min()
+    bounded = np.isnan(values)
+    if len(hits.looked_up):
+        bounded &= ~np.isin(products, hits.looked_up)
+    values[bounded] = best.min() if hits.floor is None else hits.floor
     return values, bounded
 
 

@@ -8,11 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backend.ml.scoring import (
+    EXACT_MATCH,
     Calibration,
     KindCalibration,
     Scale,
     Side,
     SideHits,
+    add_evidence,
     best_per_product,
     combine,
     fit_kind,
@@ -79,6 +81,33 @@ def test_ties_fall_to_the_smaller_number() -> None:
 
 def test_nothing_retrieved_is_nothing_fused() -> None:
     assert len(fuse_candidates(hits({}), hits({}), CALIBRATION, "text").products) == 0
+
+
+def test_looking_up_replaces_bounds_and_keeps_the_floor() -> None:
+    """Product 1's caption is looked up: 0.4, so 0.3 + 0.5 * 0.1 = 0.35. Product 4, not looked up, keeps the old floor
+    0.5: 0.29 + 0.5 * 0.15 = 0.365. Product 5 was looked up and has no caption, the mean: 0.28 + 0.1 = 0.38."""
+    image = hits({1: 0.3, 4: 0.29, 5: 0.28, 3: 0.25})
+    captions = hits({3: 0.5}).with_looked_up(np.array([1, 5]), hits({1: 0.4}))
+    fused = fuse_candidates(image, captions, CALIBRATION, "text")
+    assert fused.products.tolist() == [5, 4, 1, 3]
+    assert fused.scores == pytest.approx([0.38, 0.365, 0.35, 0.325])
+    assert fused.caption_bound.tolist() == [False, True, False, False]
+
+
+def test_evidence_is_added_to_the_one_score_and_reorders() -> None:
+    """Product 2 rises by 0.05 from 0.35 to 0.40, above product 1 with 0.39; product 8 is found by words alone: its
+    image is bounded by 0.25 and it has no caption, 0.25 + 0.1 + 0.03 = 0.38; product 7 is no candidate."""
+    image = hits({1: 0.29, 2: 0.25})
+    fused = fuse_candidates(image, hits({}, complete=True), CALIBRATION, "text", others=np.array([8]))
+    found = add_evidence(fused, np.array([8, 2, 7]), np.array([0.03, 0.05, 1.0]))
+    assert found.products.tolist() == [2, 1, 8]
+    assert found.scores == pytest.approx([0.40, 0.39, 0.38])
+    assert found.image_bound.tolist() == [False, False, True]
+
+
+def test_an_exact_match_comes_first() -> None:
+    fused = fuse_candidates(hits({1: 1.0, 2: -1.0}), hits({1: 1.0, 2: -1.0}), Calibration.identity(), "text")
+    assert add_evidence(fused, np.array([2]), np.array([EXACT_MATCH])).products.tolist() == [2, 1]
 
 
 def test_product_query_takes_images_from_pictures_and_captions_from_words() -> None:

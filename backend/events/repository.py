@@ -1,0 +1,102 @@
+"""SQL of served lists: what was shown, where, and under which generation."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import orjson
+from sqlalchemy import bindparam, select, text
+from sqlalchemy.dialects.postgresql import ARRAY, DOUBLE_PRECISION
+from sqlalchemy.orm import Session
+from sqlalchemy.types import String
+
+from backend.events.models import ServedList, ServedPage
+
+
+@dataclass(frozen=True)
+class PageServed:
+    """Products in the order shown, the first at ``first_position`` (1-based), with their scores."""
+
+    first_position: int
+    product_ids: Sequence[str]
+    scores: Sequence[float]
+
+
+@dataclass(frozen=True)
+class ListServed:
+    """A served list as it is recorded: the request that made it and what it was answered under.
+
+    ``shopper_id`` and ``session_id`` are hashes already (``events/units.py``).
+    """
+
+    query_id: str
+    generation_id: int
+    request: dict[str, Any]
+    total: int
+    total_is: Literal["estimate", "exact"]
+    shopper_id: str | None = None
+    session_id: str | None = None
+    surface: str | None = None
+    device: str | None = None
+    query_type: str | None = None
+    parent_id: str | None = None
+    turn: int = 1
+    experiments: dict[str, Any] = field(default_factory=dict)
+
+
+# one statement, hence one round trip, for the list, its first page and the asynchronous commit of both
+_RECORD = text(
+    """
+    WITH relaxed AS (SELECT set_config('synchronous_commit', 'off', true)),
+    list AS (
+      INSERT INTO served_lists (query_id, parent_id, turn, generation_id, experiments, request, total, total_is,
+                                shopper_id, session_id, surface, device, query_type)
+      SELECT :query_id, :parent_id, :turn, :generation_id, CAST(:experiments AS jsonb), CAST(:request AS jsonb),
+             :total, :total_is, :shopper_id, :session_id, :surface, :device, :query_type FROM relaxed
+      RETURNING query_id)
+    INSERT INTO served_pages (query_id, first_position, product_ids, scores)
+    SELECT query_id, :first_position, :product_ids, :scores FROM list
+    """
+).bindparams(bindparam("product_ids", type_=ARRAY(String)), bindparam("scores", type_=ARRAY(DOUBLE_PRECISION)))
+
+_ADD_PAGE = text(
+    """
+    WITH relaxed AS (SELECT set_config('synchronous_commit', 'off', true))
+    INSERT INTO served_pages (query_id, first_position, product_ids, scores)
+    SELECT :query_id, :first_position, :product_ids, :scores FROM relaxed
+    ON CONFLICT DO NOTHING
+    """
+).bindparams(bindparam("product_ids", type_=ARRAY(String)), bindparam("scores", type_=ARRAY(DOUBLE_PRECISION)))
+
+
+def record_served_list(session: Session, served: ListServed, page: PageServed) -> None:
+    """Write ``served`` and its first page. The commit does not wait for the disk: a crash may lose the last 0.6 s."""
+    session.execute(
+        _RECORD,
+        vars(served)
+        | {"request": orjson.dumps(served.request).decode(), "experiments": orjson.dumps(served.experiments).decode()}
+        | _page_parameters(page),
+    )
+
+
+def add_page(session: Session, query_id: str, page: PageServed) -> None:
+    """Write a further page; a page that was served before stays as it was."""
+    session.execute(_ADD_PAGE, {"query_id": query_id} | _page_parameters(page))
+
+
+def get_served_list(session: Session, query_id: str) -> tuple[ListServed, list[PageServed]] | None:
+    """A list and its pages in order, or ``None``."""
+    found = session.get(ServedList, query_id)
+    if found is None:
+        return None
+    pages = session.scalars(select(ServedPage).filter_by(query_id=query_id).order_by(ServedPage.first_position))
+    served = ListServed(**{name: getattr(found, name) for name in ListServed.__dataclass_fields__})
+    return served, [PageServed(page.first_position, page.product_ids, page.scores) for page in pages]
+
+
+def _page_parameters(page: PageServed) -> dict[str, Any]:
+    return {
+        "first_position": page.first_position,
+        "product_ids": list(page.product_ids),
+        "scores": [float(score) for score in page.scores],
+    }

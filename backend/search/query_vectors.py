@@ -1,0 +1,272 @@
+"""What a query is turned into: one unit vector for the image collection and one for the caption collection."""
+
+import base64
+import binascii
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import text
+from sqlalchemy.orm import Session, sessionmaker
+
+from backend.blobs import content_hash
+from backend.catalog.pictures import decode
+from backend.db import commit_asynchronously, session_scope
+from backend.errors import Conflict, NotFound, TooLarge, Unavailable, Unprocessable
+from backend.generations.serving import Serving
+from backend.ml.scoring import Kind
+from backend.search.encoder_thread import EncoderThread
+from backend.search.schemas import QueryImage
+from backend.search.vector_cache import VectorCache
+
+Vector = NDArray[np.float32]
+
+
+class ProductUnknown(NotFound):
+    """No product of this id is in the catalogue."""
+
+    title = "No such product"
+
+
+class NotEmbeddedYet(Conflict):
+    """The product is kept, but no picture or caption of it has been embedded yet."""
+
+    title = "Product not embedded yet"
+
+
+class PictureForgotten(Conflict):
+    """A list found by a picture cannot be continued: pictures are not kept, and its vector has expired."""
+
+    title = "Picture no longer known"
+
+
+class EncoderNotLoaded(Unavailable):
+    """The live generation needs another encoder than this process has loaded."""
+
+    title = "Encoder not loaded"
+
+
+class Fetcher(Protocol):
+    """What downloads a picture from an address: ``SafeFetcher``."""
+
+    def get(self, url: str) -> "Fetched":
+        """Bytes behind ``url``."""
+        ...
+
+
+class Fetched(Protocol):
+    """A download."""
+
+    @property
+    def body(self) -> bytes:
+        """Its bytes."""
+        ...
+
+
+@dataclass(frozen=True)
+class PictureLimits:
+    """Most bytes and pixels of a picture that is searched by."""
+
+    max_bytes: int
+    max_pixels: int
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is searched for, in the form that is kept with a served list: inputs, not vectors, and no picture.
+
+    Args:
+        text: words.
+        image_hash: content hash of a picture.
+        product_id: a product.
+    """
+
+    text: str | None = None
+    image_hash: str | None = None
+    product_id: str | None = None
+
+    @property
+    def kind(self) -> Kind:
+        """Which scales of the calibration apply."""
+        given = [
+            kind
+            for kind, value in (("text", self.text), ("image", self.image_hash), ("product", self.product_id))
+            if value
+        ]
+        return given[0] if len(given) == 1 else "both"  # type: ignore[return-value]
+
+
+@dataclass(frozen=True)
+class QueryVectors:
+    """(1, d) unit rows, one for each collection, and the product that is left out of its own neighbours."""
+
+    image: Vector
+    caption: Vector
+    without_product: int | None = None
+
+
+class QueryEncoder:
+    """Turns questions into vectors; remembers what it encoded.
+
+    Args:
+        thread: the encoder.
+        cache: raw vectors of texts and pictures.
+        sessions: where features of products are read. No session is held while something is encoded or fetched.
+        fetcher: downloads pictures given by address.
+        limits: of pictures.
+    """
+
+    def __init__(
+        self,
+        thread: EncoderThread,
+        cache: VectorCache,
+        sessions: sessionmaker[Session],
+        fetcher: Fetcher,
+        limits: PictureLimits,
+    ) -> None:
+        self._thread = thread
+        self._cache = cache
+        self._sessions = sessions
+        self._fetcher = fetcher
+        self._limits = limits
+
+    def picture(self, image: QueryImage) -> bytes:
+        """Bytes of a picture given by address or in base64."""
+        if image.url is not None:
+            return self._fetcher.get(image.url).body
+        try:
+            # an embedded picture often comes as a data URL
+            encoded = (image.base64 or "").rpartition(",")[2]
+            return base64.b64decode(encoded, validate=True)
+        except (binascii.Error, ValueError) as error:
+            raise Unprocessable("the picture is not base64", found=str(error), expected="base64") from error
+
+    def learn_picture(self, serving: Serving, data: bytes, *, keep: bool) -> str:
+        """Encode a picture and return its content hash, by which ``vectors`` knows it.
+
+        With ``keep`` its vector joins the features of the catalogue's own pictures, so that a page can be continued
+        when the cache was emptied. The picture itself is never kept.
+        """
+        if len(data) > self._limits.max_bytes:
+            raise TooLarge("this picture is too large", found=len(data), expected=f"{self._limits.max_bytes} bytes")
+        key = content_hash(data)
+        vector = self._known_picture(serving, key)
+        if vector is None:
+            picture = decode(data, self._limits.max_pixels)
+            self._expect(serving)
+            vector = self._cache.put(serving.weights_hash, f"image:{key}", self._thread.encode_image(picture))
+            if keep:
+                self._keep_picture(serving, key, vector)
+        return key
+
+    def vectors(self, serving: Serving, question: Question) -> QueryVectors:
+        """Unit vectors of ``question`` on each side: the normalised sum of what each part of it says."""
+        parts: list[tuple[Vector, Vector]] = []
+        without = None
+        if question.text is not None:
+            words = self._text(serving, question.text)
+            parts.append((words, words))
+        if question.image_hash is not None:
+            seen = self._known_picture(serving, question.image_hash)
+            if seen is None:
+                raise PictureForgotten("the picture of this search is no longer known; search by it again")
+            parts.append((seen, seen))
+        if question.product_id is not None:
+            without, image, caption = self._product(serving, question.product_id)
+            parts.append((image, caption))
+        image, caption = (
+            unit(np.sum([part[0] for part in parts], axis=0)),
+            unit(np.sum([part[1] for part in parts], axis=0)),
+        )
+        return QueryVectors(
+            through_query_head(serving.query_heads, image[None]),
+            through_query_head(serving.query_heads, caption[None]),
+            without,
+        )
+
+    def _text(self, serving: Serving, words: str) -> Vector:
+        cached = self._cache.get(serving.weights_hash, f"text:{words}")
+        if cached is not None:
+            return cached
+        self._expect(serving)
+        return self._cache.put(serving.weights_hash, f"text:{words}", self._thread.encode_text(words))
+
+    def _known_picture(self, serving: Serving, key: str) -> Vector | None:
+        cached = self._cache.get(serving.weights_hash, f"image:{key}")
+        if cached is not None:
+            return cached
+        with session_scope(self._sessions) as session:
+            data = session.scalar(_FEATURE, {"encoder_id": serving.encoder_id, "subject": key})
+        if data is None:
+            return None
+        return self._cache.put(serving.weights_hash, f"image:{key}", np.frombuffer(data, dtype="<f4"))
+
+    def _keep_picture(self, serving: Serving, key: str, vector: Vector) -> None:
+        with session_scope(self._sessions) as session:
+            commit_asynchronously(session)
+            session.execute(
+                _KEEP_FEATURE,
+                {"encoder_id": serving.encoder_id, "subject": key, "vector": vector.astype("<f4").tobytes()},
+            )
+
+    def _product(self, serving: Serving, product_id: str) -> tuple[int, Vector, Vector]:
+        """Number of a product and what stands for it on each side: the mean of its pictures, of its captions."""
+        with session_scope(self._sessions) as session:
+            found = session.execute(
+                _PRODUCT_FEATURES, {"product_id": product_id, "encoder_id": serving.encoder_id}
+            ).one_or_none()
+        if found is None:
+            raise ProductUnknown("no product has this id", found=product_id)
+        sides = [
+            unit(np.mean([np.frombuffer(data, dtype="<f4") for data in side], axis=0)) if side else None
+            for side in (found.images, found.captions)
+        ]
+        image, caption = sides
+        # one space holds both: a product without a picture is compared to pictures by its words, and the other way
+        either = image if image is not None else caption
+        if either is None:
+            raise NotEmbeddedYet("nothing of this product has been embedded yet; try again soon", found=product_id)
+        return found.number, either, caption if caption is not None else either
+
+    def _expect(self, serving: Serving) -> None:
+        if serving.weights_hash != self._thread.encoder.weights_hash:
+            raise EncoderNotLoaded(
+                "the live generation needs another encoder than this process has loaded; restart it",
+                found=self._thread.encoder.id,
+                expected=serving.encoder_id,
+            )
+
+
+def through_query_head(query_heads: bytes | None, vectors: Vector) -> Vector:
+    """Raw unit vectors (n, d) as the collections are asked; no heads, no change."""
+    if query_heads is not None:
+        raise ValueError(f"query heads of {len(query_heads)} bytes found; expected none: this is the identity")
+    return vectors
+
+
+def unit(vector: Vector) -> Vector:
+    """``vector`` at length 1; opposites that cancel out have no direction and stay as they are."""
+    length = float(np.linalg.norm(vector))
+    return np.asarray(vector / length if length > 1e-9 else vector, dtype=np.float32)
+
+
+_FEATURE = text("SELECT vector FROM features WHERE encoder_id = :encoder_id AND kind = 'image' AND subject = :subject")
+
+_KEEP_FEATURE = text(
+    "INSERT INTO features (encoder_id, kind, subject, vector) VALUES (:encoder_id, 'image', :subject, :vector)"
+    " ON CONFLICT DO NOTHING"
+)
+
+_PRODUCT_FEATURES = text(
+    """
+    SELECT p.number,
+      ARRAY(SELECT f.vector FROM product_images i JOIN features f ON f.subject = i.content_hash
+            WHERE i.product = p.number AND i.state = 'ready' AND f.kind = 'image' AND f.encoder_id = :encoder_id
+            ORDER BY i.position) AS images,
+      ARRAY(SELECT f.vector FROM captions c JOIN features f ON f.subject = c.text_hash
+            WHERE c.product = p.number AND f.kind = 'text' AND f.encoder_id = :encoder_id
+            ORDER BY c.id) AS captions
+    FROM products p WHERE p.id = :product_id AND p.deleted_at IS NULL
+    """
+)
