@@ -5,6 +5,7 @@ Every size here is in pixels of the picture being drawn; `side` is the whole pic
 
 import math
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,7 @@ from PIL import Image, ImageDraw
 
 from backend.demo.drawing.shapes import ellipse, star
 
-Field = NDArray[np.float32]
+Field = NDArray[np.floating[Any]]
 LIGHT_SIDE = 48
 
 
@@ -104,7 +105,7 @@ def _weave(x: Field, y: Field) -> Field:
     over = (np.floor(columns) + np.floor(rows)) % 2
     strand = np.where(over == 0, np.sin((rows % 1) * math.pi), np.sin((columns % 1) * math.pi))
     height = (strand - 0.62) * 0.75
-    woven: Field = np.where(strand < 0.35, -0.5, np.minimum(height, 0.25)).astype(np.float32)
+    woven: Field = np.where(strand < 0.35, -0.5, np.minimum(height, 0.25))
     return woven
 
 
