@@ -5,14 +5,18 @@ import gzip
 import io
 import json
 import os
-from dataclasses import dataclass, fields
+import tempfile
+from dataclasses import asdict, dataclass, fields
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from pickle import UnpicklingError
+from typing import Any, cast
 
 import open_clip
 import torch
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from safetensors import SafetensorError
+from safetensors.torch import save_file
 from torch import nn
 
 from backend.ml.dual_encoder import Encoder, EncoderCard, EncoderParts, ImageFeatures, TextFeatures, hash_weights
@@ -27,6 +31,7 @@ __all__ = [
     "TextFeatures",
     "build_model",
     "build_tokenizer",
+    "fetch_encoder",
     "hash_weights",
     "load_encoder",
 ]
@@ -36,7 +41,10 @@ WEIGHTS = "open_clip_model.safetensors"
 CARD = "morelike_encoder.json"
 """File in an encoder directory that says its name, its vocabulary and what it knows."""
 
-_LOAD_ERRORS = (RuntimeError, ValueError, KeyError, TypeError, AttributeError, OSError, AssertionError, SafetensorError)
+_LOAD_ERRORS = (
+    *(RuntimeError, ValueError, KeyError, TypeError, AttributeError, OSError, AssertionError, ImportError),
+    *(SafetensorError, UnpicklingError),
+)
 """What open_clip raises when a configuration, weights or the network are not as it needs them."""
 
 
@@ -82,7 +90,9 @@ class EncoderSpec:
         tags = open_clip.list_pretrained_tags_by_model(name)
         if tag not in tags and not Path(tag).is_file():
             raise EncoderUnavailableError(
-                f"{name} has no weights {tag!r}.", found=self.source, expected=f"{name}: and one of {', '.join(tags)}"
+                f"open_clip knows no weights {tag!r} for {name}." if tag else f"{name} alone names no weights.",
+                found=self.source,
+                expected=f"{name}:TAG, where TAG is a file of weights or one of {', '.join(tags) or 'none'}",
             )
         return name, tag
 
@@ -118,6 +128,8 @@ def _open(spec: EncoderSpec, demo_dir: Path | None = None) -> EncoderParts:
         model = build_model(directory, pretrained=True)
         return EncoderParts(model, build_tokenizer(directory), _preprocess(model), read_card(directory))
     name, tag = spec.name_and_tag()
+    if tag is not None:
+        _require_tokenizer(open_clip.get_model_config(name))  # before a download of its size
     try:
         model = open_clip.create_model(name, tag, require_pretrained=True, force_quick_gelu=_quick_gelu(name, tag))
         tokenizer = open_clip.get_tokenizer(name)
@@ -131,6 +143,48 @@ def _open(spec: EncoderSpec, demo_dir: Path | None = None) -> EncoderParts:
     short = name.removeprefix("hf-hub:").rpartition("/")[2]
     card = EncoderCard(name=short if tag is None else f"{short}:{Path(tag).name}")
     return EncoderParts(model.eval(), tokenizer, _preprocess(model), card)
+
+
+def fetch_encoder(source: str, directory: Path) -> Path:
+    """Download an encoder into a directory of its own, which ``local-dir:`` then opens without a network.
+
+    Args:
+        source: ``NAME:PRETRAINED`` or ``hf-hub:ID``.
+        directory: where to write; absent or empty. It appears whole or not at all.
+
+    Raises:
+        EncoderUnavailableError: the model or the network is missing, or the directory holds something.
+    """
+    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+        raise EncoderUnavailableError(
+            f"{directory} is not free.", found="files", expected="an absent or empty directory"
+        )
+    spec = EncoderSpec(source)
+    name, tag = spec.name_and_tag()
+    parts = _open(spec)
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=directory.parent, prefix=".fetch-") as scratch:
+        whole = Path(scratch) / "encoder"
+        whole.mkdir()
+        _write_encoder(parts, _model_config(name, tag), whole)
+        whole.replace(directory)
+    return directory
+
+
+def _write_encoder(parts: EncoderParts, model_config: dict[str, Any], directory: Path) -> None:
+    stated = cast(Any, parts.model.visual).preprocess_cfg
+    preprocess = {key: stated[key] for key in ("mean", "std", "interpolation", "resize_mode")}
+    (directory / CONFIG).write_text(json.dumps({"model_cfg": model_config, "preprocess_cfg": preprocess}, indent=2))
+    (directory / CARD).write_text(json.dumps(asdict(parts.card)))
+    weights = {name: weight.contiguous() for name, weight in parts.model.state_dict().items()}
+    save_file(weights, directory / WEIGHTS)
+    if hasattr(parts.tokenizer, "save_pretrained"):  # SigLIP's vocabulary comes with the model, CLIP's with open_clip
+        parts.tokenizer.save_pretrained(directory)
+
+
+def _model_config(name: str, tag: str | None) -> dict[str, Any]:
+    config: dict[str, Any] = open_clip.get_model_config(name)
+    return config | {"quick_gelu": True} if _quick_gelu(name, tag) else config
 
 
 def build_model(directory: Path, *, pretrained: bool) -> nn.Module:
@@ -157,17 +211,25 @@ def build_model(directory: Path, *, pretrained: bool) -> nn.Module:
 def build_tokenizer(directory: Path) -> Any:
     """The tokenizer of a local directory: open_clip's own, with as many merges as the card keeps."""
     kept = read_card(directory).bpe_merges
+    config = json.loads((directory / CONFIG).read_text(encoding="utf-8"))["model_cfg"]
     if kept is None:
+        _require_tokenizer(config)
         return open_clip.get_tokenizer(f"local-dir:{directory}")
-    config = json.loads((directory / CONFIG).read_text(encoding="utf-8"))
-    # the installed file is a header and the merges, the most frequent first; the constructor opens what it is given
-    # with gzip, a file in memory too
+    # the installed file is a header and the merges, the most frequent first; the constructor opens with gzip what it
+    # is given, and gzip opens a file in memory too
     with gzip.open(open_clip.tokenizer.default_bpe(), "rt", encoding="utf-8") as installed:
         lines = installed.read().split("\n")[: kept + 1]
-    return open_clip.SimpleTokenizer(
+    tokenizer = open_clip.SimpleTokenizer(
         bpe_path=io.BytesIO(gzip.compress("\n".join(lines).encode(), mtime=0)),
-        context_length=config["model_cfg"]["text_cfg"].get("context_length", 77),
+        context_length=config["text_cfg"].get("context_length", 77),
     )
+    if tokenizer.vocab_size != config["text_cfg"]["vocab_size"]:
+        raise EncoderUnavailableError(
+            f"{directory}: tokenizer and model disagree on the vocabulary.",
+            found=f"{tokenizer.vocab_size} tokens with {kept} merges",
+            expected=f"{config['text_cfg']['vocab_size']} tokens",
+        )
+    return tokenizer
 
 
 def read_card(directory: Path) -> EncoderCard:
@@ -182,6 +244,17 @@ def read_card(directory: Path) -> EncoderCard:
             f"{path} cannot be read.", found=stated, expected="name, bpe_merges, drawings_only"
         )
     return EncoderCard(**stated)
+
+
+def _require_tokenizer(model_config: dict[str, Any]) -> None:
+    """Models with a vocabulary of their own (SigLIP) need a package that CLIP does not."""
+    named = {"hf_tokenizer_name", "hf_model_name"} & set(model_config["text_cfg"])
+    if named and find_spec("transformers") is None:
+        raise EncoderUnavailableError(
+            "The tokenizer of this model needs the package transformers.",
+            found="it is not installed",
+            expected="the extra `siglip`: pip install '.[siglip]'",
+        )
 
 
 def _quick_gelu(name: str, tag: str | None) -> bool:
