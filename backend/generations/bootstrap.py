@@ -1,0 +1,90 @@
+"""What must exist before anything is searched: the encoder's record, a build with its collections, a live generation."""
+
+from importlib.metadata import PackageNotFoundError, version
+
+from sqlalchemy import delete, func, select
+from sqlalchemy.orm import Session
+
+from backend.catalog.models import Product
+from backend.generations.encoders import EncoderMismatch, register_encoder
+from backend.generations.models import Generation, IndexBuild, IndexRow
+from backend.generations.promote import go_live
+from backend.generations.repository import Build, live_build, lock_generations, lock_index
+from backend.logs import get_logger
+from backend.ml.encoder import Encoder
+from backend.ml.scoring import Calibration
+from backend.vector_index import VectorIndex
+
+log = get_logger(__name__)
+
+
+def ensure_live(session: Session, index: VectorIndex, encoder: Encoder) -> Build:
+    """The live build, made when there is none; its collections are made again when the index has lost them.
+
+    Raises:
+        EncoderMismatch: the catalogue has products that another encoder embedded.
+    """
+    lock_generations(session)
+    found = live_build(session)
+    if found is not None and found.encoder_id != encoder.id:
+        _check_empty(session, found, encoder)
+    register_encoder(session, encoder)
+    if found is None or found.encoder_id != encoder.id:
+        found = _first_generation(session, encoder, replaced=found)
+        for name in found.collections:  # what another database left under these names is not ours
+            index.drop_collection(name)
+    _ensure_collections(session, index, found)
+    return found
+
+
+def code_version() -> str:
+    """Version of this distribution, kept with every generation."""
+    try:
+        return version("morelike")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def _check_empty(session: Session, found: Build, encoder: Encoder) -> None:
+    products = session.scalar(select(func.count()).select_from(Product).where(Product.deleted_at.is_(None))) or 0
+    if products:
+        raise EncoderMismatch(
+            f"the catalogue's {products} products are embedded with another encoder. Set MORELIKE_ENCODER back to it, "
+            "or start with an empty catalogue (another MORELIKE_HOME or DATABASE_URL).",
+            found=encoder.id,
+            expected=found.encoder_id,
+        )
+
+
+def _first_generation(session: Session, encoder: Encoder, *, replaced: Build | None) -> Build:
+    if replaced is not None:  # an empty build that no query will search again: nothing is written to it from here on
+        session.get_one(IndexBuild, replaced.id).state = "dropped"
+    build = IndexBuild(encoder_id=encoder.id, state="ready", image_collection="", caption_collection="")
+    build.id = session.scalar(select(func.nextval(func.pg_get_serial_sequence("index_builds", "id"))))
+    build.image_collection, build.caption_collection = f"images_b{build.id}", f"captions_b{build.id}"
+    session.add(build)
+    session.flush()
+    generation = Generation(
+        index_build_id=build.id,
+        calibration={"products": 0} | Calibration.identity().to_json(),
+        code_version=code_version(),
+        state="ready",
+    )
+    session.add(generation)
+    session.flush()
+    go_live(session, generation.id, actor="bootstrap")
+    log.info("generation_live", generation=generation.id, build=build.id, encoder=encoder.id)
+    return Build(build.id, encoder.id, encoder.dim, build.image_collection, build.caption_collection, None)
+
+
+def _ensure_collections(session: Session, index: VectorIndex, build: Build) -> None:
+    if all(index.has_collection(name) for name in build.collections):
+        return
+    lock_index(session)
+    for name in build.collections:
+        if index.has_collection(name):  # its twin is lost, and with it the record of what both hold
+            index.drop_collection(name)
+        index.create_collection(name, build.dim)
+    # what PostgreSQL believes to be in them is not: every product is due again
+    session.execute(delete(IndexRow).where(IndexRow.index_build_id == build.id))
+    log.info("collections_created", build=build.id, collections=build.collections)

@@ -1,0 +1,94 @@
+"""What is due: products an index build does not hold as they are, and what its encoder has not seen of them.
+
+A product is due for a build while the revision in ``index_rows`` is not its own. Everything an encoder has to look at
+belongs to a due product, because a picture that becomes ready and a caption that changes grow the revision; so no
+query here walks over what is done. The most recently written products come first (``age(xmin)`` counts transactions
+since the row's last write): a change made in the middle of a large import does not wait for its end.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from backend.generations.repository import Build, writable_builds
+
+Kind = Literal["image", "text"]
+
+_DUE = """
+    FROM products p LEFT JOIN index_rows r ON r.index_build_id = :build AND r.product = p.number
+    WHERE CASE WHEN p.deleted_at IS NULL THEN r.revision IS DISTINCT FROM p.revision ELSE r.product IS NOT NULL END
+"""
+
+_UNSEEN_IMAGES = """
+    FROM product_images c
+    WHERE c.product = p.number AND c.state = 'ready' AND NOT EXISTS (
+        SELECT FROM features f
+        WHERE f.encoder_id = :encoder AND f.kind = 'image' AND f.subject = c.content_hash)
+"""
+
+_UNSEEN_CAPTIONS = """
+    FROM captions c
+    WHERE c.product = p.number AND c.error IS NULL AND NOT EXISTS (
+        SELECT FROM features f
+        WHERE f.encoder_id = :encoder AND f.kind = 'text' AND f.subject = c.text_hash)
+"""
+
+_UNSEEN = {
+    kind: text(f"""
+        SELECT u.subject, min(u.caption) AS caption, min(age(p.xmin)) AS age
+        FROM (SELECT p.number, p.xmin {_DUE} AND p.deleted_at IS NULL) AS p, LATERAL (SELECT {columns} {where}) AS u
+        GROUP BY u.subject ORDER BY age, u.subject LIMIT :limit
+    """)  # noqa: S608  constants only
+    for kind, columns, where in (
+        ("image", "c.content_hash AS subject, NULL::text AS caption", _UNSEEN_IMAGES),
+        ("text", "c.text_hash AS subject, c.text AS caption", _UNSEEN_CAPTIONS),
+    )
+}
+
+_INDEXABLE = text(f"""
+    SELECT p.number {_DUE}
+    AND (p.deleted_at IS NOT NULL OR (NOT EXISTS (SELECT {_UNSEEN_IMAGES}) AND NOT EXISTS (SELECT {_UNSEEN_CAPTIONS})))
+    ORDER BY age(p.xmin), p.number LIMIT :limit
+""")
+
+_IMAGES_DUE = text("SELECT EXISTS (SELECT FROM product_images WHERE state = 'pending' AND due_at <= now())")
+
+_PRODUCTS_DUE = text(f"SELECT EXISTS (SELECT {_DUE})")
+
+_SEEN = text("SELECT subject FROM features WHERE encoder_id = :encoder AND kind = :kind AND subject = ANY(:subjects)")
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Something an encoder has to look at once: the bytes ``key`` is the hash of, or the text."""
+
+    key: str
+    text: str | None
+
+
+def unseen(session: Session, build: Build, kind: Kind, limit: int) -> list[Subject]:
+    """Images or captions of due products that have no features yet, those of the freshest products first."""
+    values = {"build": build.id, "encoder": build.encoder_id, "limit": limit}
+    return [Subject(row.subject, row.caption) for row in session.execute(_UNSEEN[kind], values)]
+
+
+def indexable(session: Session, build: Build, limit: int) -> list[int]:
+    """Numbers of due products whose ready images and captions all have features, the freshest first."""
+    values = {"build": build.id, "encoder": build.encoder_id, "limit": limit}
+    return list(session.execute(_INDEXABLE, values).scalars())
+
+
+def anything_due(session: Session) -> bool:
+    """Whether an ingest would find something to do now: an image to fetch, a product to embed or to index."""
+    if session.execute(_IMAGES_DUE).scalar():
+        return True
+    return any(session.execute(_PRODUCTS_DUE, {"build": build.id}).scalar() for build in writable_builds(session))
+
+
+def seen_among(session: Session, encoder_id: str, kind: Kind, subjects: Sequence[str]) -> set[str]:
+    """Those of ``subjects`` that have features by now."""
+    values = {"encoder": encoder_id, "kind": kind, "subjects": list(subjects)}
+    return set(session.execute(_SEEN, values).scalars())

@@ -1,0 +1,84 @@
+"""SQL of encoders, index builds and generations."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Select, select, text
+from sqlalchemy.orm import Session
+
+from backend.generations.models import EncoderRecord, Generation, IndexBuild
+
+WRITABLE_STATES = ("building", "ready")
+"""States of a build in which every change of the catalogue is written to it."""
+
+GENERATIONS_LOCK = 0x6D6F7267
+"""Advisory lock under which generations and builds change their state."""
+
+INDEX_LOCK = 0x6D6F7269
+"""Advisory lock of whoever writes to the index: Milvus Lite calls concurrent writers unsafe, and no server needs them."""
+
+
+@dataclass(frozen=True)
+class Build:
+    """An index build as its writers need it: which encoder's features go into which collections, through which heads."""
+
+    id: int
+    encoder_id: str
+    dim: int
+    image_collection: str
+    caption_collection: str
+    item_heads: bytes | None
+
+    @property
+    def collections(self) -> tuple[str, str]:
+        """Both collections, images first."""
+        return self.image_collection, self.caption_collection
+
+
+def lock_generations(session: Session) -> None:
+    """Let one transaction at a time change what is live; the others wait and then see its outcome."""
+    session.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": GENERATIONS_LOCK})
+
+
+def lock_index(session: Session) -> None:
+    """Be the only writer of the index until this transaction ends. What is read after this cannot be outdated."""
+    session.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": INDEX_LOCK})
+
+
+def writable_builds(session: Session) -> list[Build]:
+    """Builds that every change of the catalogue is written to, oldest first."""
+    statement = _builds().where(IndexBuild.state.in_(WRITABLE_STATES)).order_by(IndexBuild.id)
+    return [_build(*row) for row in session.execute(statement)]
+
+
+def live_build(session: Session) -> Build | None:
+    """Build that the live generation searches."""
+    statement = _builds().join(Generation, Generation.index_build_id == IndexBuild.id).where(Generation.state == "live")
+    row = session.execute(statement).one_or_none()
+    return _build(*row) if row else None
+
+
+def live_generation(session: Session) -> Generation | None:
+    """The generation that serves."""
+    return session.scalars(select(Generation).where(Generation.state == "live")).one_or_none()
+
+
+def list_generations(session: Session, limit: int) -> Sequence[tuple[Generation, IndexBuild]]:
+    """Generations with their builds, newest first."""
+    statement = select(Generation, IndexBuild).join(IndexBuild).order_by(Generation.id.desc()).limit(limit)
+    return session.execute(statement).all()
+
+
+def _builds() -> Select[tuple[IndexBuild, int]]:
+    return select(IndexBuild, EncoderRecord.dim).join(EncoderRecord, EncoderRecord.id == IndexBuild.encoder_id)
+
+
+def _build(record: IndexBuild, dim: int) -> Build:
+    return Build(
+        id=record.id,
+        encoder_id=record.encoder_id,
+        dim=dim,
+        image_collection=record.image_collection,
+        caption_collection=record.caption_collection,
+        item_heads=record.item_heads,
+    )
