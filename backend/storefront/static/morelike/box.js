@@ -1,0 +1,115 @@
+/* The search box: words, a picture and a product, alone or together. */
+
+import {safeUrl} from "./client.js";
+import {h, icon, iconButton} from "./elements.js";
+import {carried} from "./picture.js";
+
+const TYPING_PAUSE_MS = 220;
+
+export class Box {
+  /** `on` has: type(text), commit(text), carried({file|url|productId}), drop_picture(), drop_product(). */
+  constructor(texts, on) {
+    this.texts = texts;
+    this.on = on;
+    this.chips = h("span", {class: "box-chips"});
+    this.input = h("input", {
+      type: "search", class: "box-input", name: "q", autocomplete: "off", enterkeyhint: "search", maxlength: "1000",
+      placeholder: texts.placeholder, "aria-label": texts.searchLabel, oninput: () => this.#typed(),
+    });
+    this.file = h("input", {
+      type: "file", accept: "image/*", hidden: true, tabindex: "-1", "aria-label": texts.pickPicture,
+      onchange: () => this.#picked(),
+    });
+    this.clear = iconButton("close", texts.clearText, () => this.#cleared(), {hidden: true});
+    const pick = iconButton("camera", texts.pickPicture, () => this.file.click(), {"data-pick": true});
+    this.element = h("form", {class: "box", role: "search", "aria-label": texts.searchLabel, onsubmit: (e) => this.#submit(e)},
+      icon("search"), this.chips, this.input, this.clear, pick, this.file,
+      h("button", {type: "submit", class: "button primary"}, texts.search),
+      h("span", {class: "box-drop", "aria-hidden": "true"}, icon("camera"), texts.dropHere));
+  }
+
+  /** Show `state`; what is being typed is not overwritten. */
+  show(state, client) {
+    if (this.input.value.trim() !== state.text.trim()) this.input.value = state.text;
+    this.clear.hidden = !this.input.value;
+    const chips = [];
+    if (state.picture) {
+      const preview = safeImage(state.picture.preview || state.picture.url);
+      chips.push(this.#chip(preview, this.texts.yourPicture, () => this.on.drop_picture()));
+    }
+    if (state.product) {
+      const label = `${this.texts.like} ${state.product.title || state.product.id}`;
+      chips.push(this.#chip(client.imageUrl(state.product.image, 160), label, () => this.on.drop_product()));
+    }
+    this.chips.replaceChildren(...chips);
+    this.chips.hidden = chips.length === 0;
+  }
+
+  focus() {
+    this.input.focus();
+    this.input.select();
+  }
+
+  /** Forget a search that typing had planned, because another one takes its place. */
+  settle() {
+    clearTimeout(this.timer);
+  }
+
+  /** Let pictures, addresses and products be dropped anywhere on `area`. */
+  acceptDrops(area) {
+    let depth = 0;
+    const welcome = (event) => [...event.dataTransfer.types].some((type) =>
+      type === "Files" || type === "text/uri-list" || type === "application/x-morelike-product");
+    const hover = (change) => {
+      depth = Math.max(0, depth + change);
+      this.element.classList.toggle("dropping", depth > 0);
+    };
+    area.addEventListener("dragenter", (event) => welcome(event) && hover(1));
+    area.addEventListener("dragleave", (event) => welcome(event) && hover(-1));
+    area.addEventListener("dragover", (event) => welcome(event) && event.preventDefault());
+    area.addEventListener("drop", (event) => {
+      if (!welcome(event)) return;
+      event.preventDefault();
+      hover(-Infinity);
+      const found = carried(event.dataTransfer);
+      if (found) this.on.carried(found);
+    });
+  }
+
+  #chip(image, label, onremove) {
+    return h("span", {class: "box-chip"},
+      image && h("img", {src: image, alt: "", width: "28", height: "28"}),
+      h("span", {class: "box-chip-label", title: label}, label),
+      iconButton("close", `${this.texts.remove}: ${label}`, onremove));
+  }
+
+  #typed() {
+    this.clear.hidden = !this.input.value;
+    this.settle();
+    this.timer = setTimeout(() => this.on.type(this.input.value), TYPING_PAUSE_MS);
+  }
+
+  #cleared() {
+    this.input.value = "";
+    this.settle();
+    this.on.commit("");
+    this.input.focus();
+  }
+
+  #submit(event) {
+    event.preventDefault();
+    this.settle();
+    this.on.commit(this.input.value);
+  }
+
+  #picked() {
+    const [file] = this.file.files;
+    if (file) this.on.carried({file});
+    this.file.value = "";  // so that the same file can be picked again
+  }
+}
+
+/** A picture's preview: only pictures and web addresses are shown. */
+function safeImage(source) {
+  return source?.startsWith("data:image/") ? source : safeUrl(source, location.href);
+}

@@ -1,0 +1,95 @@
+/* The grid of products: cards that keep their place in memory, skeletons, and the arrows of the keyboard. */
+
+import {h, icon, isPlainClick} from "./elements.js";
+import {money} from "./texts.js";
+
+export class Grid {
+  /** `on` has: open(hit), similar(product); `hrefOf(hit)` is where a card leads. */
+  constructor(texts, {client, locale, on, hrefOf}) {
+    Object.assign(this, {texts, client, locale, on, hrefOf});
+    this.cards = new Map();
+    this.element = h("ul", {class: "grid", role: "list", "aria-label": texts.results, onkeydown: (event) => this.#arrow(event)});
+  }
+
+  /** Show exactly `hits`. A card whose product did not change stays the same element, so its picture does not blink. */
+  show(hits) {
+    const cards = new Map();
+    for (const hit of hits) {
+      const facts = JSON.stringify([hit.product, this.hrefOf(hit)]);
+      const old = this.cards.get(hit.product_id);
+      cards.set(hit.product_id, old?.facts === facts ? {...old, hit} : {facts, hit, element: this.#card(hit, cards.size)});
+    }
+    this.cards = cards;
+    this.element.replaceChildren(...[...cards.values()].map((card) => card.element));
+    this.element.hidden = hits.length === 0;
+  }
+
+  /** Grey shapes where products will be. */
+  showSkeletons(count) {
+    this.cards.clear();
+    this.element.hidden = false;
+    this.element.replaceChildren(...Array.from({length: count}, () => h("li", {class: "card skeleton", "aria-hidden": "true"},
+      h("span", {class: "card-picture"}), h("span", {class: "line"}), h("span", {class: "line short"}))));
+  }
+
+  /** Focus the card at `index`. */
+  focus(index = 0) {
+    this.element.querySelectorAll(".card-link")[index]?.focus();
+  }
+
+  #card({product_id: id, product}, index) {
+    const hit = () => this.cards.get(id).hit;
+    const link = h("a", {
+      class: "card-link", href: this.hrefOf({product_id: id, product}), draggable: "true",
+      onclick: (event) => isPlainClick(event) && this.on.open(hit(), event),
+      ondragstart: (event) => event.dataTransfer.setData("application/x-morelike-product", id),
+    },
+    this.#picture(product, index < 8),
+    h("span", {class: "card-text"},
+      product.brand && h("span", {class: "card-brand"}, product.brand),
+      h("span", {class: "card-title"}, product.title),
+      h("span", {class: "card-foot"}, h("span", {class: "price"}, money(product.price, product.currency, this.locale)), stock(product, this.texts))));
+    const more = h("button", {
+      type: "button", class: "card-similar", "aria-label": `${this.texts.likeThis}: ${product.title}`, onclick: () => this.on.similar({id, ...product}),
+    }, icon("similar"), h("span", {"aria-hidden": "true"}, this.texts.likeThis));
+    return h("li", {class: "card", "data-product": id}, link, more);
+  }
+
+  #picture(product, eager) {
+    return h("span", {class: "card-picture"}, picture(product.image, {
+      client: this.client, alt: "", sizes: "(min-width: 60rem) 15rem, 45vw", widths: [320, 640], eager, texts: this.texts,
+    }));
+  }
+
+  #arrow(event) {
+    const links = [...this.element.querySelectorAll(".card-link")];
+    const here = links.indexOf(event.target.closest(".card-link"));
+    if (here < 0) return;
+    const columns = getComputedStyle(this.element).gridTemplateColumns.split(" ").length;
+    const step = {ArrowRight: 1, ArrowLeft: -1, ArrowDown: columns, ArrowUp: -columns}[event.key];
+    const to = event.key === "Home" ? 0 : event.key === "End" ? links.length - 1 : step === undefined ? -1 : here + step;
+    if (to < 0 || to >= links.length) return;
+    event.preventDefault();
+    links[to].focus();
+  }
+}
+
+/** An image that keeps its square while it loads and says so when there is none. */
+export function picture(source, {client, alt, sizes, widths, eager, texts}) {
+  const src = client.imageUrl(source, widths[0]);
+  const missing = () => h("span", {class: "no-picture"}, texts.noImage);
+  if (!src) return missing();
+  const srcset = widths.map((width) => `${client.imageUrl(source, width)} ${width}w`).join(", ");
+  const image = h("img", {
+    alt, width: "320", height: "320", loading: eager ? "eager" : "lazy", decoding: "async", draggable: "false",
+    sizes, srcset, onerror: () => image.replaceWith(missing()),
+  });
+  image.src = src;
+  return image;
+}
+
+/** Availability in words where it is not simply in stock. */
+export function stock(product, texts) {
+  const label = {out_of_stock: texts.soldOut, preorder: texts.preorder, backorder: texts.backorder}[product.availability];
+  return label ? h("span", {class: "stock-note"}, label) : null;
+}

@@ -1,0 +1,129 @@
+/* The product page: a dialog over the results, so that closing it finds them as they were. */
+
+import {safeUrl} from "./client.js";
+import {h, icon, iconButton, isPlainClick} from "./elements.js";
+import {picture, stock} from "./grid.js";
+import {failedMessage} from "./messages.js";
+import {facetName, money} from "./texts.js";
+
+export class ProductPage {
+  /** `on` has: close(), open(hit), similar(product); `hrefOf(hit)` is where a similar product leads. */
+  constructor(texts, {client, locale, on, hrefOf}) {
+    Object.assign(this, {texts, client, locale, on, hrefOf});
+    this.body = h("div", {class: "product-body"});
+    this.element = h("dialog", {
+      class: "product", "aria-labelledby": "product-title",
+      oncancel: (event) => {
+        event.preventDefault();  // closed by going back, so that the address follows
+        this.on.close();
+      },
+      onclick: (event) => event.target === this.element && this.on.close(),
+    }, iconButton("close", texts.backToResults, () => this.on.close(), {class: "icon-button product-close"}), this.body);
+  }
+
+  /** Open on `id`; `known` is what a card already knew, shown until the rest has come. */
+  async open(id, known = null) {
+    this.controller?.abort();
+    const {signal} = (this.controller = new AbortController());
+    this.id = id;
+    if (known) this.#show({variants: [], images: [], captions: [], attributes: {}, ...known, id});
+    else this.body.replaceChildren(h("div", {class: "product-wait", "aria-busy": "true"}, h("h2", {id: "product-title"}, this.texts.looking)));
+    if (!this.element.open) this.element.showModal();
+    this.element.scrollTop = 0;
+    try {
+      this.#show(await this.client.product(id, {signal}));
+      const {hits} = await this.client.similar(id, {limit: 12, signal});
+      this.#showSimilar(hits.filter((hit) => hit.product_id !== id));
+    } catch (error) {
+      if (!signal.aborted) this.#failed(error, known);
+    }
+  }
+
+  close() {
+    this.controller?.abort();
+    this.id = null;
+    if (this.element.open) this.element.close();
+  }
+
+  #failed(error, known) {
+    const message = failedMessage(this.texts, error, () => this.open(this.id, known), error.retryAfter ?? 5);
+    message.querySelector("h2").id = "product-title";
+    this.body.replaceChildren(message);
+  }
+
+  #show(product) {
+    this.product = product;
+    this.strip = h("section", {class: "similar", "aria-label": this.texts.similar});
+    this.body.replaceChildren(h("div", {class: "product-main"}, this.#gallery(product), this.#facts(product)), this.strip);
+  }
+
+  #gallery(product) {
+    const sources = product.images.map((image) => image.url).filter(Boolean);
+    if (sources.length === 0 && product.image) sources.push(product.image);
+    const stage = h("div", {class: "stage"});
+    const show = (index) => {
+      stage.replaceChildren(picture(sources[index], {
+        client: this.client, alt: product.title, sizes: "(min-width: 48rem) 28rem, 90vw", widths: [640, 1024], eager: true, texts: this.texts,
+      }));
+      buttons.forEach((button, at) => button.setAttribute("aria-current", String(at === index)));
+    };
+    const buttons = sources.map((source, index) => h("button", {
+      type: "button", class: "thumb", "aria-label": `${this.texts.image} ${index + 1}`, onclick: () => show(index),
+    }, h("img", {src: this.client.imageUrl(source, 160), alt: "", width: "64", height: "64", loading: "lazy"})));
+    show(0);
+    return h("div", {class: "gallery"}, stage, sources.length > 1 && h("div", {class: "thumbs"}, buttons));
+  }
+
+  #facts(product) {
+    const url = safeUrl(product.url, this.client.url);
+    const price = money(product.price, product.currency, this.locale);
+    const inStock = stock(product, this.texts) || h("span", {class: "stock-note good"}, this.texts.available);
+    return h("div", {class: "facts"},
+      h("p", {class: "crumbs"}, [...(product.category || []), product.brand].filter(Boolean).join(" · ")),
+      h("h2", {id: "product-title", tabindex: "-1"}, product.title),
+      h("p", {class: "product-price"}, price && h("span", {class: "price"}, price), inStock),
+      product.description && h("p", {class: "description"}, product.description),
+      h("div", {class: "product-actions"},
+        h("button", {type: "button", class: "button primary", onclick: () => this.on.similar(this.#brief(product))}, icon("similar"), this.texts.likeThis),
+        url && h("a", {class: "button", href: url, rel: "noopener"}, this.texts.visit, icon("out"))),
+      this.#variants(product), this.#attributes(product), this.#captions(product));
+  }
+
+  #brief(product) {
+    return {id: product.id, title: product.title, image: product.image || product.images.find((image) => image.url)?.url || null};
+  }
+
+  #variants({title, variants, currency}) {
+    if (variants.length < 2) return null;
+    // shops repeat the product's title in each variant's
+    const nameOf = (variant) => (variant.title || "").replace(title, "").replace(/^[\s/,·-]+/, "")
+      || Object.values(variant.attributes).flat().join(", ") || variant.sku;
+    return h("section", {class: "variants"}, h("h3", {}, this.texts.variants), h("ul", {role: "list"}, variants.map((variant) =>
+      h("li", {class: variant.availability === "out_of_stock" ? "variant gone" : "variant"},
+        h("span", {}, nameOf(variant)),
+        h("span", {class: "variant-price"}, stock(variant, this.texts) || money(variant.price, currency, this.locale))))));
+  }
+
+  #attributes({attributes}) {
+    const rows = Object.entries(attributes || {});
+    if (rows.length === 0) return null;
+    return h("section", {}, h("h3", {}, this.texts.details), h("dl", {class: "attributes"}, rows.map(([name, value]) =>
+      h("div", {}, h("dt", {}, facetName(`attributes.${name}`, this.texts)), h("dd", {}, [value].flat().join(", "))))));
+  }
+
+  #captions({captions}) {
+    if (!captions || captions.length === 0) return null;
+    return h("section", {}, h("h3", {}, this.texts.captions), h("ul", {class: "captions"}, captions.map((text) => h("li", {}, text))));
+  }
+
+  #showSimilar(hits) {
+    if (hits.length === 0) return;
+    const cards = hits.map((hit) => h("li", {class: "mini"}, h("a", {
+      href: this.hrefOf(hit), onclick: (event) => isPlainClick(event) && this.on.open(hit, event),
+    }, h("span", {class: "card-picture"}, picture(hit.product.image, {client: this.client, alt: "", sizes: "10rem", widths: [160, 320], texts: this.texts})),
+    h("span", {class: "card-title"}, hit.product.title), h("span", {class: "price"}, money(hit.product.price, hit.product.currency, this.locale)))));
+    this.strip.replaceChildren(h("div", {class: "similar-head"}, h("h3", {}, this.texts.similar),
+      h("button", {type: "button", class: "text-button", onclick: () => this.on.similar(this.#brief(this.product))}, this.texts.showAllSimilar)),
+    h("ul", {class: "strip", role: "list"}, cards));
+  }
+}

@@ -1,0 +1,223 @@
+/* The whole search on one element: what is asked, what is shown, and where the address stands. */
+
+import {Morelike, MorelikeError, safeUrl} from "./client.js";
+import {Journey} from "./journey.js";
+import {Pictures, readPicture} from "./picture.js";
+import {ProductPage} from "./product.js";
+import {Address, EMPTY, fromParams, toParams, toRequest} from "./state.js";
+import {TEXTS, withTexts} from "./texts.js";
+import {View} from "./view.js";
+
+const SLOW_MS = 2000;
+const DEFAULT_LIMIT_WAIT_S = 5;
+
+export class Shop {
+  constructor(target, options = {}) {
+    this.options = {query: "", limit: 24, facets: DEFAULT_FACETS, address: "hash", productPage: "dialog", examples: [], locale: undefined, ...options};
+    this.target = target;
+    this.texts = withTexts(TEXTS, this.options.texts);
+    this.client = new Morelike({key: this.options.key, url: this.options.url, onCall: (call) => this.#tell("call", call)});
+    this.pictures = new Pictures();
+    this.journey = new Journey(new Address(this.options.address), (entry, place) => this.#arrive(entry, place));
+    this.state = EMPTY;
+    this.hits = [];
+    this.answer = null;
+    this.#build();
+    this.#start();
+  }
+
+  /** Search for `changes` laid over what is searched now: {text, picture, product, filters, sort}. */
+  search(changes = {}, {partial = false} = {}) {
+    this.state = {...this.state, ...changes};
+    if (!partial) this.journey.visit(this.state);
+    return this.#ask(partial);
+  }
+
+  /** Products like `product`: {id, title, image}. Words and picture make way; filters stay. */
+  similar(product) {
+    this.page.close();
+    this.target.scrollIntoView({block: "nearest"});
+    return this.search({product, text: "", picture: null, sort: "relevance"});
+  }
+
+  focusResults() {
+    this.view.grid.focus(0);
+  }
+
+  focusSearch() {
+    this.view.box.focus();
+  }
+
+  #build() {
+    const {texts, client} = this;
+    const {locale} = this.options;
+    const hrefOf = (hit) => this.#linkOf(hit);
+    const open = (hit, event) => this.#open(hit, event);
+    const similar = (product) => this.similar(product);
+    this.page = new ProductPage(texts, {client, locale, hrefOf, on: {close: () => this.journey.leaveProduct(this.state), open, similar}});
+    this.view = new View(texts, {
+      client, locale, examples: this.options.examples, page: this.page, facets: this.options.facets,
+      box: {
+        type: (text) => this.search({text}, {partial: true}),
+        commit: (text) => this.search({text}),
+        carried: (found) => this.#take(found),
+        drop_picture: () => this.search({picture: null}),
+        drop_product: () => this.search({product: null}),
+      },
+      grid: {hrefOf, open, similar},
+      on: {filters: (filters) => this.search({filters}), sort: (sort) => this.search({sort}), more: () => this.#more(), retry: () => this.#ask(false)},
+    });
+    this.view.attach(this.target);
+    addEventListener("online", () => this.failed?.kind === "offline" && this.#ask(false));
+  }
+
+  /** The address says what to show; where it says nothing, the query the page asked for. */
+  #start() {
+    const {params, productId} = this.journey.read();
+    this.state = fromParams(params, this.pictures, this.options.query);
+    this.journey.begin(this.state);
+    this.#ask(false);
+    this.#nameProduct();
+    if (productId !== null) this.page.open(productId);
+  }
+
+  /** Arrived by Back, Forward or a changed address: what was served then is shown again, not searched again. */
+  #arrive(entry, {params, productId}) {
+    const state = entry?.state ?? fromParams(params, this.pictures, this.options.query);
+    if (productId !== null) this.page.open(productId, this.#known(productId));
+    else this.page.close();
+    if (toParams(state).toString() === toParams(this.state).toString() && this.answer) return;
+    this.state = state;
+    if (!entry?.answer) {
+      this.#ask(false);
+      this.#nameProduct();
+      return;
+    }
+    this.controller?.abort();
+    this.#accept(entry.answer, entry.hits);
+  }
+
+  async #ask(partial) {
+    this.controller?.abort();
+    clearTimeout(this.waiting);
+    const {signal} = (this.controller = new AbortController());
+    const {state} = this;
+    this.view.box.settle();
+    this.view.box.show(state, this.client);
+    this.view.busy(this.hits.length > 0);
+    const slow = setTimeout(() => this.view.slow(), SLOW_MS);
+    try {
+      const answer = await this.client.search(this.#request(state, partial), {signal});
+      this.#accept(answer, answer.hits);
+      if (!partial) this.journey.remember({answer, hits: this.hits});
+      this.#tell("results", {answer, state, partial});
+    } catch (error) {
+      if (!signal.aborted) this.#fail(error);
+    } finally {
+      clearTimeout(slow);
+    }
+  }
+
+  async #more() {
+    const {state, answer, controller} = this;
+    if (!answer?.cursor) return;
+    const first = this.hits.length;
+    this.view.loadingMore();
+    try {
+      const next = await this.client.search({cursor: answer.cursor, limit: this.options.limit}, {signal: controller.signal});
+      if (answer !== this.answer) return;  // another search has taken its place
+      this.#accept({...answer, cursor: next.cursor, hits: [...this.hits, ...next.hits]}, [...this.hits, ...next.hits]);
+      this.journey.remember({answer: this.answer, hits: this.hits});
+      this.view.grid.focus(first);
+    } catch (error) {
+      if (!controller.signal.aborted) this.view.moreFailed(error);
+    }
+  }
+
+  #accept(answer, hits) {
+    this.failed = null;
+    this.answer = answer;
+    this.hits = hits;
+    this.view.box.show(this.state, this.client);
+    this.view.show(this.state, answer, hits);
+  }
+
+  #fail(error) {
+    this.failed = error;
+    this.answer = null;
+    this.hits = [];
+    let seconds = Math.ceil(error.retryAfter ?? DEFAULT_LIMIT_WAIT_S);
+    const tick = () => {
+      this.view.fail(error, seconds);
+      if (error.kind !== "rate_limited") return;
+      this.waiting = setTimeout(() => (seconds-- > 1 ? tick() : this.#ask(false)), 1000);
+    };
+    tick();
+    this.#tell("error", {error});
+  }
+
+  #request(state, partial) {
+    return {
+      ...toRequest(state, {facets: this.options.facets, limit: this.options.limit}),
+      session_id: sessionId(), surface: "web", device: matchMedia("(max-width: 40rem)").matches ? "mobile" : "desktop",
+      ...(this.options.shopper && {shopper_id: this.options.shopper}),
+      ...(partial && {partial: true}),
+    };
+  }
+
+  /** A picture, a web address of one, or one of the shop's own cards was dropped, pasted or picked. */
+  async #take({file, url, productId}) {
+    if (productId) return this.similar({id: productId, ...this.#known(productId)});
+    try {
+      const picture = url ? {url, name: url} : await readPicture(file);
+      if (!url) this.pictures.keep(picture);
+      return this.search({picture, product: null, text: "", sort: "relevance"});
+    } catch {
+      return this.#fail(new MorelikeError("problem", this.texts.pictureRefused));
+    }
+  }
+
+  #open(hit, event) {
+    if (this.options.productPage === "link" && safeUrl(hit.product.url)) return;  // the link leads to the shop's own page
+    event.preventDefault();
+    this.#tell("product", {hit});
+    this.journey.visitProduct(this.state, hit.product_id, {answer: this.answer, hits: this.hits});
+    this.page.open(hit.product_id, hit.product);
+  }
+
+  #linkOf(hit) {
+    const own = this.options.productPage === "link" ? safeUrl(hit.product.url, this.client.url) : null;
+    return own || this.journey.address.of(this.state, hit.product_id);
+  }
+
+  #known(id) {
+    return this.hits.find((hit) => hit.product_id === id)?.product ?? null;
+  }
+
+  /** A product that came by its number in the address gets its title and picture. */
+  async #nameProduct() {
+    const {product} = this.state;
+    if (!product || product.title) return;
+    const found = await this.client.product(product.id).catch(() => null);
+    if (!found || this.state.product?.id !== product.id) return;
+    this.state = {...this.state, product: {id: product.id, title: found.title, image: found.images.find((one) => one.url)?.url ?? null}};
+    this.view.box.show(this.state, this.client);
+  }
+
+  #tell(name, detail) {
+    this.target.dispatchEvent(new CustomEvent(`morelike:${name}`, {detail, bubbles: true}));
+  }
+}
+
+const DEFAULT_FACETS = ["category", "brand", "attributes.colour", "attributes.color", "attributes.material", "attributes.size", "price"];
+
+/** A random name for this visit, so that its searches can be told to belong together; forgotten with the tab. */
+function sessionId() {
+  try {
+    const kept = sessionStorage.getItem("morelike-session") || crypto.randomUUID?.() || String(Math.random()).slice(2);
+    sessionStorage.setItem("morelike-session", kept);
+    return kept;
+  } catch {
+    return null;
+  }
+}

@@ -1,0 +1,112 @@
+/* What is being searched, and how it is written into an address that can be shared and reloaded. */
+
+export const EMPTY = Object.freeze({text: "", picture: null, product: null, filters: Object.freeze({}), sort: "relevance"});
+
+/** The state as query parameters. A picture that was dropped is named by the number it has in this tab. */
+export function toParams(state) {
+  const params = new URLSearchParams();
+  if (state.text.trim()) params.set("q", state.text.trim());
+  if (state.product) params.set("like", state.product.id);
+  if (state.picture) params.set(state.picture.url ? "image" : "picture", state.picture.url || state.picture.id);
+  for (const [name, value] of Object.entries(state.filters)) {
+    if (name === "price") params.set("price", `${value.gte ?? ""}..${value.lte ?? ""}`);
+    else if (name === "in_stock") params.set("in_stock", value);
+    else for (const one of value) params.append(name, one);
+  }
+  if (state.sort !== "relevance") params.set("sort", state.sort);
+  if (params.size === 0) params.set("q", "");  // everything the shop has; no parameters at all is the page's own query
+  return params;
+}
+
+/**
+ * The state that `params` say; what they say wrongly is left out, and where they say nothing `text` is searched.
+ * `pictures` finds a dropped picture again.
+ */
+export function fromParams(params, pictures, text) {
+  const state = {...EMPTY, text: params.get("q") || "", sort: params.get("sort") || "relevance", filters: {}};
+  const says = params.has("q") || params.has("sort");
+  if (params.get("like")) state.product = {id: params.get("like")};
+  if (params.get("image")) state.picture = {url: params.get("image"), name: params.get("image")};
+  else if (params.get("picture")) state.picture = pictures.find(params.get("picture"));
+  for (const name of new Set(params.keys())) {
+    const value = filterOf(name, params);
+    if (value !== null) state.filters[name] = value;
+  }
+  const blank = !says && !state.product && !state.picture && Object.keys(state.filters).length === 0;
+  return blank ? {...state, text} : state;
+}
+
+function filterOf(name, params) {
+  if (name === "price") {
+    const [low, high] = params.get("price").split("..").map(amount);
+    const range = {...(low !== null && {gte: low}), ...(high !== null && {lte: high})};
+    return Object.keys(range).length ? range : null;
+  }
+  if (name === "in_stock") return params.get(name) === "any" ? "any" : null;
+  if (name === "category" || name === "brand" || name.startsWith("attributes.")) return params.getAll(name);
+  return null;
+}
+
+/** A number of zero or more, or null. */
+export function amount(text) {
+  const number = Number.parseFloat(String(text ?? "").replace(",", "."));
+  return Number.isFinite(number) && number >= 0 ? number : null;
+}
+
+/** The request body of `state`. */
+export function toRequest(state, {facets, limit}) {
+  const request = {limit};
+  if (state.text.trim()) request.text = state.text.trim();
+  if (state.picture) request.image = state.picture.url ? {url: state.picture.url} : {base64: state.picture.data};
+  if (state.product) request.product_id = state.product.id;
+  if (Object.keys(state.filters).length) request.filters = state.filters;
+  if (facets.length) request.facets = facets;
+  if (state.sort !== "relevance") request.sort = state.sort;
+  return request;
+}
+
+/** `filters` with one value of a list filter switched on or off; the argument is left as it was. */
+export function toggled(filters, name, value) {
+  const values = filters[name] || [];
+  const next = values.includes(value) ? values.filter((one) => one !== value) : [...values, value];
+  return withFilter(filters, name, next.length ? next : null);
+}
+
+/** `filters` with `name` set to `value`, or without it where `value` is null. */
+export function withFilter(filters, name, value) {
+  const {[name]: _, ...rest} = filters;
+  return value === null ? rest : {...rest, [name]: value};
+}
+
+/** Reads and writes the address: in the query string (`query`), behind the hash (`hash`), or nowhere (`off`). */
+export class Address {
+  constructor(mode, own) {
+    this.mode = mode;
+    this.own = own;  // parameters of the page itself are kept as they are
+  }
+
+  read() {
+    if (this.mode === "off") return {params: new URLSearchParams(), productId: null};
+    const [path, query = ""] = location.hash.replace(/^#/, "").split("?");
+    const product = path.match(/^\/product\/([^/]+)$/);
+    const params = new URLSearchParams(this.mode === "query" ? location.search : query);
+    return {params, productId: product ? decode(product[1]) : null};
+  }
+
+  /** The address of `state`, with the product page of `productId` open where one is given. */
+  of(state, productId = null) {
+    const params = toParams(state).toString();
+    const page = productId === null ? "" : `/product/${encodeURIComponent(productId)}`;
+    if (this.mode === "query") return `${location.pathname}${params ? `?${params}` : ""}${page ? `#${page}` : ""}`;
+    const hash = `${page || (params ? "/" : "")}${params ? `?${params}` : ""}`;
+    return `${location.pathname}${location.search}${hash ? `#${hash}` : ""}`;
+  }
+}
+
+function decode(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}

@@ -1,0 +1,95 @@
+/* Every sentence a shopper can read, in one table that a page may replace in part, and how numbers are written. */
+
+export const TEXTS = {
+  search: "Search",
+  searchLabel: "Search the shop",
+  placeholder: "Describe it, or drop a picture here",
+  pickPicture: "Search by picture",
+  dropHere: "Drop to search with this picture",
+  yourPicture: "Your picture",
+  like: "Like",
+  likeThis: "More like this",
+  remove: "Remove",
+  clearText: "Clear the text",
+  skip: "Skip to the results",
+  tryThese: "Try",
+  filters: "Filters",
+  clearFilters: "Clear all",
+  inStock: "In stock only",
+  soldOutToo: "Sold-out ones too",
+  price: "Price",
+  priceFrom: "From",
+  priceTo: "to",
+  apply: "Apply",
+  showAll: "Show all",
+  showFewer: "Show fewer",
+  sort: "Sort by",
+  sorts: {relevance: "Relevance", price_asc: "Price: low to high", price_desc: "Price: high to low", newest: "Newest"},
+  facets: {category: "Category", brand: "Brand", price: "Price"},
+  results: "Results",
+  product: "product",
+  products: "products",
+  about: "About",
+  none: "No products",
+  looking: "Looking…",
+  stillLooking: "Still looking… this takes longer than usual.",
+  more: "Show more",
+  loadingMore: "One moment…",
+  end: "That is everything.",
+  emptyTitle: "Nothing fits all of this",
+  emptyText: "Other words may help, or fewer filters.",
+  offlineTitle: "You seem to be offline",
+  offlineText: "The search goes on by itself when the connection is back.",
+  unreachableTitle: "The shop does not answer",
+  unreachableText: "It may be back in a moment.",
+  limitedTitle: "That was a little fast",
+  limitedText: "The shop asks for a short break. The search goes on in {seconds} s.",
+  failedTitle: "This did not work",
+  retry: "Try again",
+  pictureRefused: "This file cannot be read as a picture. JPEG, PNG, WebP and GIF work everywhere.",
+  soldOut: "Sold out",
+  preorder: "Pre-order",
+  backorder: "On back-order",
+  available: "In stock",
+  close: "Close",
+  backToResults: "Back to the results",
+  visit: "View in the shop",
+  details: "Details",
+  variants: "Choose from",
+  captions: "In other words",
+  image: "Image",
+  similar: "More like this",
+  showAllSimilar: "See all like this",
+  noImage: "No picture yet",
+};
+
+/** `base` with `changes` laid over it, one level deep. */
+export function withTexts(base, changes = {}) {
+  const merged = {...base, ...changes};
+  for (const group of ["sorts", "facets"]) merged[group] = {...base[group], ...changes[group]};
+  return merged;
+}
+
+/** A price as people write it; a currency that is missing or unknown leaves the bare number. */
+export function money(amount, currency, locale) {
+  if (amount === null || amount === undefined) return "";
+  try {
+    return new Intl.NumberFormat(locale, currency ? {style: "currency", currency} : {minimumFractionDigits: 2, maximumFractionDigits: 2}).format(amount);
+  } catch {
+    return `${amount.toFixed(2)} ${currency ?? ""}`.trim();
+  }
+}
+
+/** "About 318 products" */
+export function countOf(total, isEstimate, texts, locale) {
+  if (total === 0) return texts.none;
+  const number = new Intl.NumberFormat(locale).format(total);
+  return `${isEstimate ? `${texts.about} ` : ""}${number} ${total === 1 ? texts.product : texts.products}`;
+}
+
+/** "attributes.shoe_size" -> "Shoe size" */
+export function facetName(facet, texts) {
+  if (texts.facets[facet]) return texts.facets[facet];
+  const name = facet.replace(/^attributes\./, "").replace(/[_-]+/g, " ");
+  return name.charAt(0).toUpperCase() + name.slice(1);
+}

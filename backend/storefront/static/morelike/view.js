@@ -1,0 +1,157 @@
+/* The frame of the search: box, bar, filters and results, and which of them is shown when. */
+
+import {Box} from "./box.js";
+import {h, icon} from "./elements.js";
+import {Filters, chipsOf} from "./filters.js";
+import {Grid} from "./grid.js";
+import {emptyMessage, failedMessage} from "./messages.js";
+import {countOf, money} from "./texts.js";
+
+/** The style sheet of every search on the page; STYLE is style.css, put in when the file is served. */
+const SHEET = new CSSStyleSheet();
+SHEET.replaceSync(STYLE);
+
+export class View {
+  constructor(texts, {client, locale, examples, page, facets, box, grid, on}) {
+    Object.assign(this, {texts, client, locale, facets, on});
+    this.box = new Box(texts, box);
+    this.filters = new Filters(texts, {locale, onchange: on.filters});
+    this.grid = new Grid(texts, {client, locale, on: grid, hrefOf: grid.hrefOf});
+    this.message = h("div", {class: "message-place"});
+    this.status = h("p", {class: "status", role: "status"});
+    this.moreButton = h("button", {type: "button", class: "button more", hidden: true, onclick: on.more}, texts.more);
+    this.end = h("p", {class: "end"});
+    this.sort = this.#sortSelect();
+    this.toggle = this.#filterToggle();
+    this.results = h("div", {class: "results"}, this.message, this.grid.element, this.end, this.moreButton);
+    this.layout = h("div", {class: "layout", hidden: true}, this.filters.element, this.results);
+    this.bar = h("div", {class: "bar"}, h("div", {class: "bar-words"}, this.status, h("slot", {name: "note"})), h("div", {class: "bar-tools"}, this.toggle, this.sort), this.filters.chips);
+    this.element = h("div", {class: "shop"},
+      h("button", {type: "button", class: "skip", onclick: () => this.grid.focus(0)}, texts.skip),
+      this.box.element, this.#examples(examples, box.commit), this.bar, this.layout, page.element);
+  }
+
+  /** Put the search into `target` and listen to the whole page for drops, pastes and the / key. */
+  attach(target) {
+    const root = target.shadowRoot ?? target.attachShadow({mode: "open", delegatesFocus: false});
+    root.adoptedStyleSheets = [SHEET];
+    root.replaceChildren(this.element);
+    this.box.acceptDrops(this.element);
+    document.addEventListener("paste", (event) => this.#pasted(event));
+    document.addEventListener("keydown", (event) => this.#pressed(event));
+  }
+
+  /** A search has begun; what is shown stays, a little paler, until the answer comes. */
+  busy(keep) {
+    this.layout.hidden = false;
+    this.element.setAttribute("aria-busy", "true");
+    this.#say(this.texts.looking);
+    if (keep) return;
+    this.message.replaceChildren();
+    this.#endWith("", false);
+    this.grid.showSkeletons(8);
+  }
+
+  slow() {
+    this.#say(this.texts.stillLooking);
+    this.element.classList.add("slow");
+  }
+
+  show(state, answer, hits) {
+    this.#settle();
+    const currency = hits.find((hit) => hit.product.currency)?.product.currency ?? null;
+    this.filters.show(state.filters, answer.facets ?? {}, this.facets, currency);
+    this.#showTools(state);
+    this.#say(countOf(answer.total, answer.total_is === "estimate", this.texts, this.locale));
+    this.grid.show(hits);
+    this.message.replaceChildren();
+    if (hits.length === 0) {
+      const chips = chipsOf(state.filters, this.texts, (value) => money(value, currency, this.locale));
+      this.message.append(emptyMessage(this.texts, chips, this.on.filters));
+    }
+    this.#endWith(answer.cursor || hits.length <= 8 ? "" : this.texts.end, Boolean(answer.cursor));
+  }
+
+  fail(error, seconds) {
+    this.#settle();
+    this.grid.show([]);
+    this.#say("");
+    this.#endWith("", false);
+    this.layout.hidden = false;
+    this.message.replaceChildren(failedMessage(this.texts, error, this.on.retry, seconds));
+  }
+
+  loadingMore() {
+    this.moreButton.disabled = true;
+    this.moreButton.textContent = this.texts.loadingMore;
+  }
+
+  /** The next page did not come: what is there stays, and the button tries again. */
+  moreFailed(error) {
+    this.#endWith(error.kind === "offline" ? this.texts.offlineTitle : error.detail, true);
+    this.moreButton.textContent = this.texts.retry;
+  }
+
+  #settle() {
+    this.element.removeAttribute("aria-busy");
+    this.element.classList.remove("slow");
+  }
+
+  #showTools(state) {
+    this.sort.querySelector("select").value = state.sort;
+    const {count} = this.filters;
+    this.toggle.querySelector(".count").textContent = count ? String(count) : "";
+  }
+
+  #say(text) {
+    if (this.status.textContent !== text) this.status.textContent = text;
+  }
+
+  #endWith(text, more) {
+    this.end.textContent = text;
+    this.moreButton.hidden = !more;
+    this.moreButton.disabled = false;
+    this.moreButton.textContent = this.texts.more;
+  }
+
+  #sortSelect() {
+    const options = Object.entries(this.texts.sorts).map(([value, label]) => h("option", {value}, label));
+    return h("label", {class: "sort"}, h("span", {}, this.texts.sort),
+      h("select", {onchange: (event) => this.on.sort(event.target.value)}, options));
+  }
+
+  /** Where there is no room beside the results, the filters fold away behind this button. */
+  #filterToggle() {
+    const flip = () => {
+      const open = this.element.classList.toggle("filters-open");
+      this.toggle.setAttribute("aria-expanded", String(open));
+    };
+    return h("button", {type: "button", class: "button filter-toggle", "aria-expanded": "false", "aria-controls": "filters", onclick: flip},
+      icon("filters"), this.texts.filters, h("span", {class: "count"}));
+  }
+
+  #examples(examples, commit) {
+    if (examples.length === 0) return null;
+    return h("p", {class: "examples"}, h("span", {}, this.texts.tryThese), examples.map((text) =>
+      h("button", {type: "button", class: "example", onclick: () => commit(text)}, text)));
+  }
+
+  #pasted(event) {
+    const inOurs = event.composedPath().includes(this.element);
+    if (!inOurs && isEditable(event.composedPath()[0])) return;
+    const file = [...(event.clipboardData?.files ?? [])].find((one) => one.type.startsWith("image/"));
+    if (!file) return;
+    event.preventDefault();
+    this.box.on.carried({file});
+  }
+
+  #pressed(event) {
+    if (event.key !== "/" || event.ctrlKey || event.metaKey || event.altKey || isEditable(event.composedPath()[0])) return;
+    event.preventDefault();
+    this.box.focus();
+  }
+}
+
+function isEditable(element) {
+  return element instanceof HTMLElement && (element.isContentEditable || /^(input|textarea|select)$/i.test(element.tagName));
+}
