@@ -75,7 +75,7 @@ def test_get_refuses_addresses_that_are_not_public(host: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "address", [host.strip("[]") for host in PRIVATE_HOSTS if host[0] in "[12" and "." in host[:5]]
+    "address", ["127.0.0.1", "10.0.0.1", "169.254.169.254", "::1", "::ffff:10.0.0.1", "fe80::1%eth0"]
 )
 def test_get_refuses_names_that_resolve_to_private_addresses(address: str) -> None:
     for found in ([address], ["93.184.216.34", address], [address, "93.184.216.34"]):

@@ -56,6 +56,19 @@ def probe(data: bytes, max_pixels: int = MAX_PIXELS) -> PictureFacts:
         return PictureFacts(str(image.format), image.width, image.height)
 
 
+def verify(data: bytes, max_pixels: int = MAX_PIXELS) -> PictureFacts:
+    """Format and size of a picture whose every byte was read: one that is cut off is refused.
+
+    Raises:
+        PictureRefused: not one of the formats, more pixels than allowed, or broken.
+    """
+    with _opened(data, max_pixels) as image:
+        facts = PictureFacts(str(image.format), image.width, image.height)
+        image.draft("RGB", (64, 64))  # a JPEG is read to its end, but only an eighth of its pixels is made
+        _loaded(image, found=facts.format)
+        return facts
+
+
 def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """The picture in RGB: upright by its EXIF orientation, on white where it is transparent, a GIF's first frame.
 
@@ -101,12 +114,16 @@ def _check_pixels(image: Image.Image, max_pixels: int) -> None:
 
 
 def _upright_rgb(image: Image.Image, *, found: str) -> Image.Image:
+    _loaded(image, found=found)
+    return _opaque(_upright(image))
+
+
+def _loaded(image: Image.Image, *, found: str) -> None:
     try:
         image.load()
-        return _opaque(_upright(image))
     except (*_BROKEN, MemoryError) as error:
         raise PictureRefused(
-            "This picture is cut off or broken.", found=f"{found}: {error}", expected="a complete picture"
+            "This picture is cut off or broken.", found=f"{found}: {error}"[:200], expected="a complete picture"
         ) from error
 
 
