@@ -83,6 +83,7 @@ class Encoder:
 
     def __init__(self, parts: EncoderParts, device: torch.device, precision: Precision) -> None:
         model, self.name, self.drawings_only = parts.model, parts.card.name, parts.card.drawings_only
+        _require_finite(model)
         self.weights_hash = hash_weights(model)
         self.id = f"{self.name[:67]}@{self.weights_hash[:12]}"
         self.preprocess = parts.preprocess
@@ -155,6 +156,12 @@ def hash_weights(model: nn.Module) -> str:
     return digest.hexdigest()
 
 
+def _require_finite(model: nn.Module) -> None:
+    for name, weight in model.named_parameters():
+        if not torch.isfinite(weight).all():
+            raise ValueError(f"found values in the weights {name} that are not finite numbers; the weights are damaged")
+
+
 def _padding(tokenizer: Any) -> int:
     """Id behind the end of a text: 0 in open_clip's own tokenizer."""
     return int(getattr(getattr(tokenizer, "tokenizer", None), "pad_token_id", 0) or 0)
@@ -163,5 +170,5 @@ def _padding(tokenizer: Any) -> int:
 def _unit(vectors: Tensor) -> Float32:
     unit: Float32 = nn.functional.normalize(vectors, dim=1).cpu().numpy()
     if not np.isfinite(unit).all():
-        raise ValueError("found vectors that are not finite numbers; expected finite ones: the weights are damaged")
+        raise ValueError("found vectors that are not finite numbers; expected finite ones: the arithmetic overflowed")
     return unit
