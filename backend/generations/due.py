@@ -54,7 +54,11 @@ _INDEXABLE = text(f"""
     ORDER BY age(p.xmin), p.number LIMIT :limit
 """)
 
-_IMAGES_DUE = text("SELECT EXISTS (SELECT FROM product_images WHERE state = 'pending' AND due_at <= now())")
+_IMAGES_DUE = text("""
+    SELECT EXISTS (
+        SELECT FROM product_images i JOIN products p ON p.number = i.product
+        WHERE i.state = 'pending' AND i.due_at <= now() AND p.deleted_at IS NULL)
+""")
 
 _PRODUCTS_DUE = text(f"SELECT EXISTS (SELECT {_DUE})")
 

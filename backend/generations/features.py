@@ -211,12 +211,25 @@ _PARK = {
     "text": text("UPDATE captions SET error = :reason WHERE text_hash = :subject RETURNING product"),
 }
 
+# products are locked in the order of their ids, as every writer of them does, so that none wait for each other in a ring
+_LOCK = {
+    "image": text(
+        "SELECT number FROM products WHERE number IN"
+        " (SELECT product FROM product_images WHERE content_hash = :subject) ORDER BY id FOR UPDATE"
+    ),
+    "text": text(
+        "SELECT number FROM products WHERE number IN"
+        " (SELECT product FROM captions WHERE text_hash = :subject) ORDER BY id FOR UPDATE"
+    ),
+}
+
 _BUMP = text("UPDATE products SET revision = revision + 1 WHERE number = ANY(:numbers)")
 
 
 def park(session: Session, kind: Kind, failure: Failure) -> None:
     """Give up on one image or caption wherever it is used; the products go on without it."""
     reason = failure.reason.replace("\x00", "")[:1000]
+    session.execute(_LOCK[kind], {"subject": failure.subject})
     parked = session.execute(_PARK[kind], {"subject": failure.subject, "reason": reason})
     session.execute(_BUMP, {"numbers": sorted(set(parked.scalars()))})
     log.warning("parked", kind=kind, subject=failure.subject, reason=reason)

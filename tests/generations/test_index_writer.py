@@ -253,7 +253,7 @@ def test_writer_whose_lock_was_lost_leaves_its_products_due(
         return rows
 
     monkeypatch.setattr(index_writer, "_upsert", break_connection)
-    with pytest.raises(Exception, match="terminat|closed"):
+    with pytest.raises(Exception, match=r"terminat|closed"):
         write()
     monkeypatch.undo()
     assert write().products == 1
