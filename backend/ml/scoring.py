@@ -5,8 +5,7 @@
 I is the best cosine over the product's images and C the best over its captions; m and s are the mean and the standard
 deviation of each side's cosines over random products, so that captions (whose cosines to a text are larger and spread
 differently, the modality gap) count λ times what images count. Serving, training, gates and evaluation use these
-functions and no other arithmetic. Lexical evidence is a separate term, added behind this one (``add_evidence``) and
-switchable.
+functions and no other arithmetic. Lexical evidence is a separate, switchable term behind this one: ``add_evidence``.
 
 A side can be missing for two reasons, imputed differently:
 

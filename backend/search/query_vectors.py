@@ -3,7 +3,6 @@
 import base64
 import binascii
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +14,7 @@ from backend.catalog.pictures import decode
 from backend.db import commit_asynchronously, session_scope
 from backend.errors import Conflict, NotFound, TooLarge, Unavailable, Unprocessable
 from backend.generations.serving import Serving
+from backend.http import SafeFetcher
 from backend.ml.scoring import Kind
 from backend.search.encoder_thread import EncoderThread
 from backend.search.schemas import QueryImage
@@ -45,23 +45,6 @@ class EncoderNotLoaded(Unavailable):
     """The live generation needs another encoder than this process has loaded."""
 
     title = "Encoder not loaded"
-
-
-class Fetcher(Protocol):
-    """What downloads a picture from an address: ``SafeFetcher``."""
-
-    def get(self, url: str) -> "Fetched":
-        """Bytes behind ``url``."""
-        ...
-
-
-class Fetched(Protocol):
-    """A download."""
-
-    @property
-    def body(self) -> bytes:
-        """Its bytes."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -122,7 +105,7 @@ class QueryEncoder:
         thread: EncoderThread,
         cache: VectorCache,
         sessions: sessionmaker[Session],
-        fetcher: Fetcher,
+        fetcher: SafeFetcher,
         limits: PictureLimits,
     ) -> None:
         self._thread = thread
@@ -134,7 +117,7 @@ class QueryEncoder:
     def picture(self, image: QueryImage) -> bytes:
         """Bytes of a picture given by address or in base64."""
         if image.url is not None:
-            return self._fetcher.get(image.url).body
+            return self._fetcher.get(image.url).data
         try:
             # an embedded picture often comes as a data URL
             encoded = (image.base64 or "").rpartition(",")[2]

@@ -1,0 +1,49 @@
+"""The query path put together from the components that the composition root made."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+from redis import Redis
+from sqlalchemy.orm import Session, sessionmaker
+
+from backend.generations.serving import ServingHolder
+from backend.http import SafeFetcher
+from backend.ml.encoder import Encoder
+from backend.search.candidates import Retrieval
+from backend.search.cursor import OrderStore
+from backend.search.encoder_thread import EncoderThread
+from backend.search.lists import Ranking
+from backend.search.pipeline import Searcher
+from backend.search.query_vectors import PictureLimits, QueryEncoder
+from backend.search.vector_cache import VectorCache
+from backend.settings import Settings
+from backend.vector_index import VectorIndex
+
+REDIS_TIMEOUT_S = 0.5
+"""Redis is an accelerator here: one that hangs must not hold a search up."""
+
+
+@contextmanager
+def assembled(
+    settings: Settings, sessions: sessionmaker[Session], index: VectorIndex, holder: ServingHolder, encoder: Encoder
+) -> Iterator[Searcher]:
+    """A searcher with its threads running; they end with the block."""
+    redis = Redis.from_url(
+        settings.redis_url or "", socket_timeout=REDIS_TIMEOUT_S, socket_connect_timeout=REDIS_TIMEOUT_S
+    )
+    thread = EncoderThread(encoder)
+    thread.start()
+    limits = PictureLimits(settings.image_max_bytes, settings.image_max_pixels)
+    fetcher = SafeFetcher(
+        allowed_hosts=settings.image_allowed_hosts, max_bytes=limits.max_bytes, timeout_s=settings.image_timeout_s
+    )
+    # each request asks for two things beside its own thread: captions and words
+    with ThreadPoolExecutor(2 * settings.database_pool, thread_name_prefix="search") as pool:
+        queries = QueryEncoder(thread, VectorCache(redis), sessions, fetcher, limits)
+        ranking = Ranking(sessions, index, queries, Retrieval(index, pool))
+        try:
+            yield Searcher(sessions, holder, queries, ranking, OrderStore(redis), pool)
+        finally:
+            thread.stop()
+    redis.close()
