@@ -4,6 +4,8 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import text
 from sqlalchemy.engine import Engine
 
@@ -26,3 +28,11 @@ def migrate(engine: Engine) -> None:
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": MIGRATION_LOCK})
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
+
+
+def missing_migrations(engine: Engine) -> list[str]:
+    """Migrations that ``engine``'s database has not had yet, oldest first."""
+    scripts = ScriptDirectory.from_config(alembic_config())
+    with engine.connect() as connection:
+        heads = MigrationContext.configure(connection).get_current_heads()
+    return [script.revision for script in reversed(list(scripts.iterate_revisions("heads", heads or "base")))]
