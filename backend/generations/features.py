@@ -211,7 +211,7 @@ _PARK = {
     "text": text("UPDATE captions SET error = :reason WHERE text_hash = :subject RETURNING product"),
 }
 
-# products are locked in the order of their ids, as every writer of them does, so that none wait for each other in a ring
+# products are locked in the order of their ids, as every writer of them does: none wait for each other in a ring
 _LOCK = {
     "image": text(
         "SELECT number FROM products WHERE number IN"

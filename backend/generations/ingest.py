@@ -1,7 +1,7 @@
 """From a row that is due to a product that is found: fetch, embed, index, overlapping, until nothing is due.
 
-Nothing is handed from stage to stage but through PostgreSQL: each stage asks it what is due, so a stage that died is
-taken up where it stopped, by whoever comes next. Any number of workers may run this at once: images to fetch are leased,
+Nothing is handed from stage to stage but through PostgreSQL: each stage asks it what is due, so one that died is taken
+up where it stopped, by whoever comes next. Any number of workers may run this at once: images to fetch are leased,
 subjects to embed are claimed, the index has one writer at a time.
 """
 
@@ -127,7 +127,7 @@ class Tally:
 
 @dataclass
 class Round:
-    """The three stages, once, side by side. A stage that fails does not stop the others; its error is raised at the end."""
+    """The three stages, once, side by side. One that fails does not stop the others; its error is raised at the end."""
 
     ingest: Ingest
     tally: Tally

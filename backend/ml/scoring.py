@@ -239,8 +239,8 @@ def score_matrix(
     kind: Kind,
 ) -> NDArray[np.float64]:
     """Exact scores (n, p) of ``products`` (p,) for n queries (n, d on each side) over every row of both sides."""
-    image = _best_cosines(image_queries, images, products)
-    caption = _best_cosines(caption_queries, captions, products)
+    image = best_cosines(image_queries, images, products)
+    caption = best_cosines(caption_queries, captions, products)
     return combine(image, caption, calibration, kind)
 
 
@@ -287,7 +287,7 @@ def _spread(
     return values, bounded
 
 
-def _best_cosines(queries: NDArray[np.float32], side: Side, products: Ints) -> NDArray[np.float64]:
+def best_cosines(queries: NDArray[np.float32], side: Side, products: Ints) -> NDArray[np.float64]:
     """(n, p) best cosine of each product's rows, NaN for a product without one."""
     best = np.full((len(queries), len(products)), np.nan)
     order = np.argsort(side.products, kind="stable")

@@ -10,7 +10,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session, sessionmaker
 
 from backend.catalog.models import Caption, Feature, FeatureTokens, Product, ProductImage
-from backend.generations.features import EmbedStage, Embedded, EncoderBroken
+from backend.generations.features import Embedded, EmbedStage, EncoderBroken
 from backend.generations.repository import Build
 from backend.ml.encoder import Encoder, ImageFeatures, TextFeatures
 from backend.ml.tokens import PackedTokens, unpack_tokens

@@ -1,0 +1,139 @@
+"""Calibration: what cosines of either side mean, measured on the catalogue itself.
+
+Stored captions stand for queries by words, stored images for queries by picture. Each is compared with products other
+than its own, so that what is measured is what *random* products reach; the mean and deviation of these cosines put
+both sides on one scale, and the relevance cut stands above them (``ml/scoring.py``).
+"""
+
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import func, literal, select
+from sqlalchemy.orm import Session
+
+from backend.generations.bootstrap import code_version
+from backend.generations.index_content import read_contents
+from backend.generations.models import Generation, IndexRow
+from backend.generations.promote import go_live
+from backend.generations.repository import live_build, live_generation, lock_generations
+from backend.logs import get_logger
+from backend.ml.scoring import Calibration, KindCalibration, Side, best_cosines, fit_kind
+from backend.vector_index import VectorRow
+
+log = get_logger(__name__)
+
+SAMPLE_PRODUCTS = 1000
+"""Products compared with."""
+
+SAMPLE_QUERIES = 300
+"""Captions and images that stand for queries."""
+
+LEAST_PRODUCTS = 20
+"""Fewer products than this say nothing: the calibration stays as it is."""
+
+OUTGROWN = 1.5
+"""Growth of the catalogue from which on its calibration is measured again."""
+
+_SEED = 7
+
+
+def recalibrate(session: Session, *, actor: str) -> int | None:
+    """Measure the live build and put a generation live that differs in its calibration only; its id.
+
+    ``None`` where nothing is live or too little is indexed to say anything. The weight of captions is kept: a
+    catalogue alone does not tell what shoppers want.
+    """
+    lock_generations(session)
+    live, build = live_generation(session), live_build(session)
+    if live is None or build is None:
+        return None
+    products = count_indexed(session, build.id)
+    if products < LEAST_PRODUCTS:
+        return None
+    sample = select(IndexRow.product).where(IndexRow.index_build_id == build.id)
+    # the same catalogue gives the same sample
+    sample = sample.order_by(func.md5(func.concat(literal(_SEED), "/", IndexRow.product))).limit(SAMPLE_PRODUCTS)
+    contents = read_contents(session, build, session.scalars(sample).all())
+    images = _side((row for content in contents for row in content.images), build.dim)
+    captions = _side((row for content in contents for row in content.captions), build.dim)
+    measured = measure(images, captions, Calibration.from_json(live.calibration).caption_weight)
+    generation = Generation(
+        index_build_id=build.id,
+        query_heads=live.query_heads,
+        calibration={"products": products} | measured.to_json(),
+        data_range=live.data_range,
+        gate_report=live.gate_report,
+        code_version=code_version(),
+        state="ready",
+    )
+    session.add(generation)
+    session.flush()
+    go_live(session, generation.id, actor=actor)
+    log.info("recalibrated", generation=generation.id, products=products)
+    return generation.id
+
+
+def recalibrate_when_outgrown(session: Session, *, actor: str) -> int | None:
+    """Recalibrate once half as many products again are indexed as the live calibration was measured on."""
+    live = live_generation(session)
+    if live is None:
+        return None
+    measured_on = int(live.calibration.get("products", 0))
+    if count_indexed(session, live.index_build_id) < max(LEAST_PRODUCTS, OUTGROWN * measured_on):
+        return None
+    return recalibrate(session, actor=actor)
+
+
+def count_indexed(session: Session, build_id: int) -> int:
+    """Products that the build holds."""
+    held = select(func.count()).select_from(IndexRow).where(IndexRow.index_build_id == build_id)
+    return session.scalar(held.where(IndexRow.revision > 0)) or 0
+
+
+def measure(images: Side, captions: Side, caption_weight: float) -> Calibration:
+    """Calibration of a catalogue from rows of its products; each stands for a query against all others."""
+    rng = np.random.default_rng(_SEED)
+    texts, pictures = _some(captions, rng), _some(images, rng)
+    return Calibration(
+        caption_weight,
+        text=_measure_kind(texts, images, captions, caption_weight),
+        image=_measure_kind(pictures, images, captions, caption_weight),
+        both=_measure_kind(_together(texts, images), images, captions, caption_weight),
+    )
+
+
+def _measure_kind(queries: Side, images: Side, captions: Side, caption_weight: float) -> KindCalibration:
+    """Scales for ``queries`` over every product but the one a query is taken from."""
+    products = np.union1d(images.products, captions.products)
+    own = queries.products[:, None] == products[None, :]
+    image, caption = (best_cosines(queries.vectors, side, products) for side in (images, captions))
+    others = ~own.ravel()
+    # a product of the sample is left out for one query only: what is left is all pairs but those
+    return fit_kind(image.ravel()[others], caption.ravel()[others], caption_weight)
+
+
+def _together(texts: Side, images: Side) -> Side:
+    """Words and picture of one product as one query: their normalised sum."""
+    order = np.argsort(images.products, kind="stable")
+    first = np.searchsorted(images.products[order], texts.products)
+    first = np.minimum(first, max(len(order) - 1, 0))
+    if len(order) == 0:
+        return Side(texts.vectors[:0], texts.products[:0])
+    rows = order[first]
+    paired = images.products[rows] == texts.products
+    sums = texts.vectors[paired] + images.vectors[rows[paired]]
+    return Side(sums / np.linalg.norm(sums, axis=1, keepdims=True).clip(1e-9), texts.products[paired])
+
+
+def _some(side: Side, rng: np.random.Generator) -> Side:
+    chosen = rng.permutation(len(side.products))[:SAMPLE_QUERIES]
+    return Side(side.vectors[chosen], side.products[chosen])
+
+
+def _side(rows: Iterable[VectorRow], dim: int) -> Side:
+    rows = list(rows)
+    vectors: NDArray[np.float32] = np.empty((len(rows), dim), dtype=np.float32)
+    for place, row in enumerate(rows):
+        vectors[place] = row.vector
+    return Side(vectors, np.array([row.product for row in rows], dtype=np.int64))

@@ -1,0 +1,47 @@
+"""The tasks: thin, safe to run twice, and told nothing but their name."""
+
+import threading
+import time
+from typing import Any
+
+from celery import Task, shared_task
+from structlog.contextvars import bound_contextvars
+
+from backend.db import session_scope
+from backend.generations.calibrate import recalibrate_when_outgrown
+from backend.generations.due import anything_due
+from backend.logs import get_logger
+from backend.queue import INGEST_DUE
+from workers.components import components
+
+log = get_logger(__name__)
+
+SWEEP = "generations.sweep"
+"""Task that looks for work whose nudge was lost, and for a calibration that the catalogue has outgrown."""
+
+stopping = threading.Event()
+"""Set while the worker shuts down."""
+
+
+@shared_task(name=INGEST_DUE, bind=True)
+def ingest_due(self: "Task[Any, Any]") -> None:
+    """Fetch, embed and index whatever is due."""
+    made = components()
+    made.queue.begun(INGEST_DUE)
+    with bound_contextvars(task=INGEST_DUE, task_id=self.request.id), made.encoding:
+        began = time.monotonic()
+        report = made.ingest.run_due(stopping.is_set)
+        if report.progressed:
+            log.info("ingested", seconds=round(time.monotonic() - began, 2), **vars(report))
+
+
+@shared_task(name=SWEEP, bind=True)
+def sweep(self: "Task[Any, Any]") -> None:
+    """Nudge for forgotten work; with none left, keep the calibration up with the catalogue."""
+    made = components()
+    with bound_contextvars(task=SWEEP, task_id=self.request.id), session_scope(made.sessions) as session:
+        if anything_due(session):
+            log.info("work_found")
+            made.queue.nudge(INGEST_DUE)
+        else:
+            recalibrate_when_outgrown(session, actor=SWEEP)
