@@ -46,6 +46,10 @@ class EncoderCard:
     bpe_merges: int | None = None
     drawings_only: bool = False
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not self.name:
+            raise ValueError(f"found the encoder name {self.name!r}; expected some text")
+
 
 @dataclass(frozen=True)
 class EncoderParts:

@@ -6,7 +6,7 @@ import io
 import json
 import os
 import tempfile
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from pickle import UnpicklingError
@@ -237,13 +237,13 @@ def read_card(directory: Path) -> EncoderCard:
     path = directory / CARD
     if not path.is_file():
         return EncoderCard(name=directory.resolve().name)
-    stated = json.loads(path.read_text(encoding="utf-8"))
-    unknown = set(stated) - {field.name for field in fields(EncoderCard)}
-    if unknown or not isinstance(stated.get("name"), str):
+    text = path.read_text(encoding="utf-8", errors="replace")
+    try:
+        return EncoderCard(**json.loads(text))
+    except (ValueError, TypeError) as error:
         raise EncoderUnavailableError(
-            f"{path} cannot be read.", found=stated, expected="name, bpe_merges, drawings_only"
-        )
-    return EncoderCard(**stated)
+            f"{path} cannot be read.", found=text[:200], expected="name, bpe_merges, drawings_only as JSON"
+        ) from error
 
 
 def _require_tokenizer(model_config: dict[str, Any]) -> None:
