@@ -60,9 +60,9 @@ def content_of(product: ProductIn, *, now: datetime, blobs: BlobStore) -> Conten
     )
 
 
-def refusal(product: ProductIn) -> str | None:
-    """Why ``product`` cannot be kept although each of its fields is in order, or ``None``."""
-    count = len(product_tags(product, [variant.attributes for variant in product.variants]))
+def refusal(content: Content) -> str | None:
+    """Why ``content`` cannot be kept although each of its fields is in order, or ``None``."""
+    count = len(content.columns["tags"])
     if count > MAX_TAGS:
         return f"{count} different categories and attribute values found; expected at most {MAX_TAGS}"
     return None

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import func, select, update
@@ -37,14 +37,32 @@ class ImageRow(BaseModel):
     due_at: datetime
 
 
+class ImageRetry(BaseModel):
+    """Which parked images to try again."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"ids": [41]}]})
+
+    ids: list[Annotated[int, Field(ge=1, lt=2**63)]] | None = Field(
+        default=None, max_length=10_000, description="Images by id; every parked image where none are named."
+    )
+
+
+class ImagesRetried(BaseModel):
+    """How many images are due again."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"retried": 1}]})
+
+    retried: int
+
+
 class ImagePage(BaseModel):
     """Images in the order of their ids."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"images": [_EXAMPLE], "total": 1, "next_after": None}]})
+    model_config = ConfigDict(json_schema_extra={"examples": [{"images": [_EXAMPLE], "total": 1, "cursor": None}]})
 
     images: list[ImageRow]
     total: int = Field(description="Images in this state.")
-    next_after: int | None = Field(description="Send as `after` for the next page; null on the last.")
+    cursor: int | None = Field(description="Continues with the next images; null on the last page.")
 
 
 def list_images(session: Session, state: ImageState, *, after: int = 0, limit: int = 100) -> ImagePage:
@@ -65,7 +83,7 @@ def list_images(session: Session, state: ImageState, *, after: int = 0, limit: i
         )
         for image, product_id in rows[:limit]
     ]
-    return ImagePage(images=page, total=total, next_after=page[-1].id if len(rows) > limit else None)
+    return ImagePage(images=page, total=total, cursor=page[-1].id if len(rows) > limit else None)
 
 
 def retry_images(session: Session, ids: Sequence[int] | None = None) -> int:

@@ -34,11 +34,11 @@ def upsert_products(
     for wave in _waves(products):
         contents: dict[str, Content] = {}
         for place in wave:
-            product = products[place]
-            if (why := _refused(product, now)) is not None:
-                verdicts[place] = Verdict(product.id, "rejected", why)
+            content = content_of(products[place], now=now, blobs=blobs)
+            if (why := _refused(content, now)) is not None:
+                verdicts[place] = Verdict(content.id, "rejected", why)
             else:
-                contents[product.id] = content_of(product, now=now, blobs=blobs)
+                contents[content.id] = content
         written = _write(session, contents, undated={products[i].id for i in wave if products[i].updated_at is None})
         verdicts |= {place: written[products[place].id] for place in wave if place not in verdicts}
     return [verdicts[place] for place in range(len(products))]
@@ -124,10 +124,8 @@ def _waves(products: Sequence[ProductIn]) -> Iterator[list[int]]:
         left = later
 
 
-def _refused(product: ProductIn, now: datetime) -> str | None:
-    if product.updated_at is not None and product.updated_at > now + CLOCK_TOLERANCE:
-        return _ahead(product.updated_at)
-    return refusal(product)
+def _refused(content: Content, now: datetime) -> str | None:
+    return _ahead(content.updated_at) if content.updated_at > now + CLOCK_TOLERANCE else refusal(content)
 
 
 def _ahead(at: datetime) -> str:

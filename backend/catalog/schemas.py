@@ -158,8 +158,8 @@ PRODUCT_EXAMPLE: dict[str, Any] = {
 }
 
 
-class ProductIn(BaseModel):
-    """A whole product. Sending it again replaces it; what is left out is empty.
+class ProductBody(BaseModel):
+    """What a product is, but for its id.
 
     A product without a price or an availability of its own takes them from its variants: the lowest price, and
     the best availability.
@@ -167,7 +167,6 @@ class ProductIn(BaseModel):
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [PRODUCT_EXAMPLE]})
 
-    id: ProductId
     title: Annotated[Line, Field(min_length=1, max_length=1000)]
     description: Annotated[Prose, Field(max_length=20_000)] = ""
     brand: Annotated[Line, Field(max_length=256)] | None = None
@@ -193,6 +192,18 @@ class ProductIn(BaseModel):
         if self.availability is None:
             self.availability = _best_availability([variant.availability for variant in self.variants])
         return self
+
+
+class ProductIn(ProductBody):
+    """A whole product. Sending it again replaces it; what is left out is empty."""
+
+    id: ProductId
+
+
+class ProductPut(ProductBody):
+    """A whole product, whose id stands in the address; the body may repeat it."""
+
+    id: ProductId | None = None
 
 
 def _best_availability(states: Sequence[Availability]) -> Availability:
@@ -222,6 +233,15 @@ class Problem:
     field: str
     found: Any
     expected: str
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """A line that is no product: where it stands, the id it names if one can be read, and what is wrong."""
+
+    line: int
+    id: str | None
+    problems: list[Problem]
 
 
 @dataclass(frozen=True)

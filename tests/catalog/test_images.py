@@ -205,5 +205,5 @@ def test_list_images_pages_through_all(sessions: sessionmaker[Session], blobs: B
     keep(sessions, blobs, "p1", *(f"https://shop.example/{number}.png" for number in range(5)))
     with sessions() as session:
         first = list_images(session, "pending", limit=3)
-        second = list_images(session, "pending", after=first.next_after or 0, limit=3)
-    assert [len(first.images), len(second.images), first.total, second.next_after] == [3, 2, 5, None]
+        second = list_images(session, "pending", after=first.cursor or 0, limit=3)
+    assert [len(first.images), len(second.images), first.total, second.cursor] == [3, 2, 5, None]
