@@ -176,7 +176,7 @@ def draw_bottle(sketch: Sketch) -> None:
     cap = Surface(INK if sketch.contrast == INK else CREAM, material="ceramic")
     if "a straw" in sketch.details:
         canvas.stroke(
-            [(0.04, 0.16), (0.08, -0.1), (0.3, -0.16)],
+            [(0.04, 0.16), (0.08, -0.05), (0.3, -0.1)],
             0.07,
             Surface((214, 62, 70) if sketch.surface.colour[0] < 190 else (60, 96, 170)),
             "tube",
@@ -191,7 +191,7 @@ def draw_bottle(sketch: Sketch) -> None:
         canvas.fill(ellipse(0, 0.13, 0.2, 0.02), surface.tinted(darker(surface.colour, 0.5)))
         canvas.fill(rounded(-0.215, 0.12, 0.215, 0.165, 0.02), surface.tinted(sketch.lit), "tube")
     if "a carry loop" in sketch.details:
-        loop = curve([(-0.19, 0.19), (-0.44, 0.08), (-0.4, -0.1), (0, -0.16), (0.4, -0.1), (0.44, 0.08), (0.19, 0.19)])
+        loop = curve([(-0.19, 0.19), (-0.44, 0.09), (-0.4, -0.05), (0, -0.1), (0.4, -0.05), (0.44, 0.09), (0.19, 0.19)])
         canvas.stroke(loop, 0.075, Surface(darker(TIMBER, 0.35)))
         canvas.stroke(loop, 0.055, Surface(TIMBER, material="leather"), "tube", 0.5)
     if "a sleeve" in sketch.details:
