@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ClassVar
 
 from sqlalchemy import MetaData, create_engine, text
 from sqlalchemy.dialects.postgresql import JSONB
@@ -22,7 +22,7 @@ class Base(DeclarativeBase):
     """Declarative base; tables live in the ``models.py`` of their room."""
 
     metadata = MetaData(naming_convention=NAMING)
-    type_annotation_map = {dict[str, Any]: JSONB, list[Any]: JSONB}
+    type_annotation_map: ClassVar = {dict[str, Any]: JSONB, list[Any]: JSONB}
 
 
 def connect(database_url: str, *, pool_size: int = 5) -> Engine:

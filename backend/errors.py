@@ -65,6 +65,13 @@ class NotFound(AppError):
     title = "Not found"
 
 
+class MethodNotAllowed(AppError):
+    """The address exists, but not for this method."""
+
+    status = 405
+    title = "Method not allowed"
+
+
 class Conflict(AppError):
     """The state of the thing named does not permit this."""
 
@@ -77,6 +84,13 @@ class TooLarge(AppError):
 
     status = 413
     title = "Too large"
+
+
+class UnsupportedMedia(AppError):
+    """The body is of a type that this operation does not read."""
+
+    status = 415
+    title = "Unsupported media type"
 
 
 class Unprocessable(AppError):

@@ -1,36 +1,140 @@
 """The composition root of the API: makes every component once and hands it to the rooms' routes."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import version
+from urllib.parse import urlsplit
 
-from fastapi import FastAPI
+import numpy as np
+from anyio.to_thread import current_default_thread_limiter, run_sync
+from fastapi import APIRouter, FastAPI
+from sqlalchemy import Engine, text
+from starlette.middleware import Middleware
 
+from backend import health
+from backend.access import routes as access
+from backend.access.bodies import LimitBody
+from backend.access.cors import Cors
+from backend.access.identify import IdentifyCaller
+from backend.access.keyring import Keyring
+from backend.access.keys import normal_origin
+from backend.access.limits import LimitRate, RateLimiter
+from backend.access.observe import Observe
 from backend.access.provided import provide
 from backend.blobs import BlobStore
+from backend.catalog import routes as catalog
 from backend.db import connect, session_factory
+from backend.failures import answer_failures
+from backend.generations import routes as generations
+from backend.generations.serving import ServingHolder
+from backend.health import Readiness
 from backend.logs import configure_logs
+from backend.openapi import DESCRIPTION, describe
 from backend.queue import Queue
+from backend.search import routes as search
+from backend.search.assembly import assembled
+from backend.search.pipeline import Searcher
 from backend.settings import Settings
+from backend.storefront import routes as storefront
+from backend.vector_index import VectorIndex
+
+ROUTERS: tuple[APIRouter, ...] = (
+    health.router,
+    access.router,
+    catalog.router,
+    generations.router,
+    search.router,
+    storefront.router,
+)
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
     """The API as an ASGI application; settings come from the environment where none are given."""
     settings = settings or Settings()
     configure_logs(settings.log_level, as_json=settings.log_json)
+    logging.getLogger("uvicorn.access").disabled = True  # it writes query strings; Observe writes a line of its own
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        engine = connect(_set(settings.database_url, "DATABASE_URL"), pool_size=settings.database_pool)
-        queue = Queue(_set(settings.redis_url, "REDIS_URL"))
-        provide(app, settings, session_factory(engine), queue, BlobStore(settings.blob_dir))
-        yield
-        engine.dispose()
+        # a thread of the pool never waits for a connection: there are as many of one as of the other
+        current_default_thread_limiter().total_tokens = settings.database_pool
+        async with AsyncExitStack() as closing:
+            await _make_components(app, settings, closing)
+            yield
 
-    return FastAPI(title="Morelike", version=version("morelike"), lifespan=lifespan)
+    app = FastAPI(
+        title="Morelike",
+        version=version("morelike"),
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        middleware=_layers(settings),
+        docs_url=None,  # these pages load their scripts from another company's server
+        redoc_url=None,
+    )
+    for router in ROUTERS:
+        app.include_router(router)
+    answer_failures(app)
+    describe(app)
+    return app
 
 
-def _set(url: str | None, variable: str) -> str:
+def _layers(settings: Settings) -> list[Middleware]:
+    """Outermost first: what each needs, the ones before it have found."""
+    public = urlsplit(settings.public_url or "")
+    public_origin = normal_origin(f"{public.scheme}://{public.netloc}") if settings.public_url else None
+    return [
+        Middleware(Observe),
+        Middleware(IdentifyCaller, demo=settings.demo),
+        Middleware(Cors, public_origin=public_origin),
+        Middleware(LimitRate, default_rate=settings.rate_limit_per_minute),
+        Middleware(LimitBody, max_bytes=settings.request_max_bytes),
+    ]
+
+
+async def _make_components(app: FastAPI, settings: Settings, closing: AsyncExitStack) -> None:
+    redis_url = _named(settings.redis_url, "REDIS_URL")
+    engine = connect(_named(settings.database_url, "DATABASE_URL"), pool_size=settings.database_pool)
+    closing.callback(engine.dispose)
+    sessions = session_factory(engine)
+    limiter = RateLimiter(redis_url)
+    closing.push_async_callback(limiter.close)
+    token = settings.milvus_token.get_secret_value() if settings.milvus_token else None
+    index = VectorIndex(_named(settings.milvus_uri, "MILVUS_URI"), token)
+    holder = ServingHolder(sessions)
+    await run_sync(holder.start)
+    closing.callback(holder.stop)
+    searcher = closing.enter_context(assembled(settings, sessions, index, holder))
+    keyring = Keyring(sessions, default_rate=settings.rate_limit_per_minute)
+    readiness = Readiness(_checks(engine, index, holder, searcher))
+    provide(app, settings, sessions, Queue(redis_url), BlobStore(settings.blob_dir))
+    provide(app, keyring, limiter, index, holder, searcher, readiness)
+
+
+def _checks(
+    engine: Engine, index: VectorIndex, holder: ServingHolder, searcher: Searcher
+) -> dict[str, Callable[[], object]]:
+    """What a search needs, in the order in which it needs it."""
+
+    def database() -> None:
+        with engine.connect() as connection:
+            connection.execute(text("SELECT 1"))
+
+    def collections() -> None:
+        # a real search, because a collection may exist and not be loaded
+        probe = np.eye(1, holder.current.dim, dtype=np.float32)
+        for collection in (holder.current.image_collection, holder.current.caption_collection):
+            index.search(collection, probe, 1)
+
+    return {
+        "database": database,
+        "serving": lambda: holder.current,
+        "encoder": searcher.check_ready,
+        "index": collections,
+    }
+
+
+def _named(url: str | None, variable: str) -> str:
     if url is None:
         raise ValueError(f"{variable} is not set: the API alone needs it; `morelike run` starts an embedded one")
     return url

@@ -33,7 +33,7 @@ class Queue:
         try:
             if self._redis.set(f"nudge:{task}", 1, nx=True, ex=NUDGE_EXPIRY_S):
                 self._celery.send_task(task, retry=False, ignore_result=True)
-        except Exception as error:  # any broker failure: the row is committed and the sweep will find it
+        except Exception as error:  # noqa: BLE001  any broker failure: the row is committed and the sweep will find it
             log.warning("nudge_lost", task=task, error=str(error))
 
     def begun(self, task: str) -> None:

@@ -18,7 +18,7 @@ from backend.errors import Unavailable
 MAX_AGE_S = 3.0
 """A revoked key is refused by every process after this many seconds."""
 
-UNKNOWN_KEY_AGE_S = 0.5
+UNKNOWN_KEY_AGE_S = 0.25
 """A key nobody knows may be a new one: the keys are read again for it, but not more often than this."""
 
 
