@@ -53,6 +53,7 @@ def postgres(home: Home) -> tuple[Program, str]:
         is_ready=lambda: answers(url_of(sockets, "postgres")),
         stop_signal=signal.SIGINT,  # PostgreSQL's fast shutdown; SIGTERM would wait for every client to leave
         stop_s=30,
+        is_store=True,
         before=lambda: _clear(data),
         advice=RESTORE.format(data=data),
     )

@@ -45,9 +45,10 @@ def run_stack(settings: Settings, *, prepare: Prepare | None = None, console: Co
             pass
         finally:
             _ignore_signals()
-            with terminal.step("Stopped"):
-                supervisor.stop()
-                home.stack_file.unlink(missing_ok=True)
+            if supervisor.pids():
+                with terminal.step("Stopped"):
+                    supervisor.stop()
+            home.stack_file.unlink(missing_ok=True)
 
 
 def _located(settings: Settings, home: Home) -> Settings:

@@ -49,7 +49,8 @@ def redis(home: Home) -> tuple[Program, str]:
         except RedisError:
             return False
 
-    return Program(name="redis", command=(program, str(configuration)), is_ready=is_ready), url
+    command = (program, str(configuration))
+    return Program(name="redis", command=command, is_ready=is_ready, is_store=True), url
 
 
 def milvus(home: Home) -> tuple[Program, str]:
@@ -75,6 +76,7 @@ def milvus(home: Home) -> tuple[Program, str]:
         },
         is_ready=lambda: listens("127.0.0.1", port) and listeners(port) <= 1,
         before=check_port,
+        is_store=True,
         stop_signal=signal.SIGINT,  # SIGTERM would end it in mid-write
         advice=f"Move {folder} away: the worker fills a new index from PostgreSQL.",
     )

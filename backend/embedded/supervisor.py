@@ -36,6 +36,7 @@ class Program:
         ready_s: seconds it may take to be ready.
         before: called before each start.
         advice: what a person may do when it cannot start.
+        is_store: whether the others use it, so that it is stopped after them.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Program:
     ready_s: float = 60.0
     before: Callable[[], None] = lambda: None
     advice: str = ""
+    is_store: bool = False
 
 
 @dataclass
@@ -135,19 +137,25 @@ class Supervisor:
         return {name: child.process.pid for name, child in self._children.items()}
 
     def stop(self) -> None:
-        """Stop all children, those started last first, and leave no process of theirs."""
-        while self._children:
-            name, child = self._children.popitem()
+        """Stop all children, the stores when nobody uses them any more, and leave no process of theirs."""
+        for stores in (False, True):
+            self._stop([child for child in self._children.values() if child.program.is_store == stores])
+        self._children.clear()
+
+    def _stop(self, children: list[Child]) -> None:
+        for child in children:
             with suppress(ProcessLookupError):
                 child.process.send_signal(child.program.stop_signal)
+        asked = time.monotonic()
+        for child in children:
             try:
-                child.process.wait(child.program.stop_s)
+                child.process.wait(max(0.0, asked + child.program.stop_s - time.monotonic()))
             except subprocess.TimeoutExpired:
-                self._say(f"{name} does not stop; it is killed")
+                self._say(f"{child.program.name} does not stop; it is killed")
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(child.process.pid, signal.SIGKILL)  # the child and whatever it left in its group
             child.process.wait()
-            self._home.forget(name)
+            self._home.forget(child.program.name)
 
     def _spawn(self, program: Program) -> subprocess.Popen[bytes]:
         program.before()
