@@ -1,4 +1,4 @@
-"""What must exist before anything is searched: the encoder's record, a build with its collections, a live generation."""
+"""What must exist before anything is searched: an encoder's record, a build, its collections, a live generation."""
 
 from importlib.metadata import PackageNotFoundError, version
 
@@ -59,9 +59,14 @@ def _check_empty(session: Session, found: Build, encoder: Encoder) -> None:
 def _first_generation(session: Session, encoder: Encoder, *, replaced: Build | None) -> Build:
     if replaced is not None:  # an empty build that no query will search again: nothing is written to it from here on
         session.get_one(IndexBuild, replaced.id).state = "dropped"
-    build = IndexBuild(encoder_id=encoder.id, state="ready", image_collection="", caption_collection="")
-    build.id = session.scalar(select(func.nextval(func.pg_get_serial_sequence("index_builds", "id"))))
-    build.image_collection, build.caption_collection = f"images_b{build.id}", f"captions_b{build.id}"
+    number = session.scalars(select(func.nextval(func.pg_get_serial_sequence("index_builds", "id")))).one()
+    build = IndexBuild(
+        id=number,
+        encoder_id=encoder.id,
+        state="ready",
+        image_collection=f"images_b{number}",
+        caption_collection=f"captions_b{number}",
+    )
     session.add(build)
     session.flush()
     generation = Generation(

@@ -119,7 +119,7 @@ _HELD = text(
 # row keys travel as '1,2,3' because an array of arrays must be rectangular
 _RECORD = text("""
     INSERT INTO index_rows (index_build_id, product, revision, image_keys, caption_keys)
-    SELECT :build, n, r, coalesce(string_to_array(i, ',')::bigint[], '{}'), coalesce(string_to_array(c, ',')::bigint[], '{}')
+    SELECT :build, n, r, string_to_array(i, ',')::bigint[], string_to_array(c, ',')::bigint[]
     FROM unnest(CAST(:numbers AS bigint[]), CAST(:revisions AS bigint[]),
                 CAST(:images AS text[]), CAST(:captions AS text[])) AS rows(n, r, i, c)
     ORDER BY n

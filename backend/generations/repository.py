@@ -15,12 +15,12 @@ GENERATIONS_LOCK = 0x6D6F7267
 """Advisory lock under which generations and builds change their state."""
 
 INDEX_LOCK = 0x6D6F7269
-"""Advisory lock of whoever writes to the index: Milvus Lite calls concurrent writers unsafe, and no server needs them."""
+"""Advisory lock of whoever writes to the index: Milvus Lite calls concurrent writers unsafe."""
 
 
 @dataclass(frozen=True)
 class Build:
-    """An index build as its writers need it: which encoder's features go into which collections, through which heads."""
+    """An index build as its writers need it: whose features go into which collections, through which heads."""
 
     id: int
     encoder_id: str
@@ -48,14 +48,14 @@ def lock_index(session: Session) -> None:
 def writable_builds(session: Session) -> list[Build]:
     """Builds that every change of the catalogue is written to, oldest first."""
     statement = _builds().where(IndexBuild.state.in_(WRITABLE_STATES)).order_by(IndexBuild.id)
-    return [_build(*row) for row in session.execute(statement)]
+    return [_build(record, dim) for record, dim in session.execute(statement)]
 
 
 def live_build(session: Session) -> Build | None:
     """Build that the live generation searches."""
     statement = _builds().join(Generation, Generation.index_build_id == IndexBuild.id).where(Generation.state == "live")
     row = session.execute(statement).one_or_none()
-    return _build(*row) if row else None
+    return _build(row[0], row[1]) if row else None
 
 
 def live_generation(session: Session) -> Generation | None:
@@ -69,7 +69,7 @@ def list_generations(session: Session, limit: int) -> Sequence[tuple[Generation,
     return session.execute(statement).all()
 
 
-def _builds() -> Select[tuple[IndexBuild, int]]:
+def _builds() -> Select[IndexBuild, int]:
     return select(IndexBuild, EncoderRecord.dim).join(EncoderRecord, EncoderRecord.id == IndexBuild.encoder_id)
 
 
