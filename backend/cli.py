@@ -10,10 +10,10 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from backend.commands import doctor, keys, run
+from backend.commands import demo, doctor, keys, run
 from backend.errors import AppError
 
-COMMANDS: tuple[ModuleType, ...] = (run, keys, doctor)
+COMMANDS: tuple[ModuleType, ...] = (run, demo, keys, doctor)
 
 
 class ErrorsAsSentences(TyperGroup):
@@ -47,3 +47,6 @@ app = typer.Typer(
 )
 for commands in COMMANDS:
     commands.register(app)
+
+if __name__ == "__main__":
+    app()

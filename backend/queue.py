@@ -13,6 +13,9 @@ log = get_logger(__name__)
 INGEST_DUE = "generations.ingest_due"
 """Task that downloads, embeds and indexes whatever rows say is due."""
 
+SWEEP = "generations.sweep"
+"""Task that looks for work whose nudge was lost, and for a calibration that the catalogue has outgrown."""
+
 NUDGE_EXPIRY_S = 10
 """A nudge that was lost with its broker blocks further ones no longer than this."""
 

@@ -1,4 +1,4 @@
-"""The Celery application: ``celery -A workers.app worker --pool threads -c 1`` and ``celery -A workers.app beat``.
+"""The Celery application: ``celery -A workers.app worker --pool threads -c 1``. Its schedule is ``workers.beat``.
 
 Messages are nudges. Losing one, or all of them with their broker, costs the time until the next sweep; getting one
 twice costs a look at PostgreSQL.
@@ -7,13 +7,13 @@ twice costs a look at PostgreSQL.
 from typing import Any
 
 from celery import Celery
-from celery.signals import beat_init, worker_init, worker_ready, worker_shutting_down
+from celery.signals import worker_init, worker_ready, worker_shutting_down
 
 from backend.logs import configure_logs
 from backend.queue import INGEST_DUE
 from backend.settings import Settings
 from workers.components import Stores, components
-from workers.tasks import SWEEP, stopping
+from workers.tasks import stopping
 
 _DAY_S = 86_400
 
@@ -30,15 +30,6 @@ def create_worker(settings: Settings) -> Celery:
         broker_connection_max_retries=None,
         # a first import may run for hours; sooner than this nobody takes its message for lost
         broker_transport_options={"visibility_timeout": _DAY_S},
-        beat_schedule={
-            "sweep": {
-                "task": SWEEP,
-                "schedule": settings.sweep_interval_s,
-                # sweeps that waited behind a long run are worth nothing
-                "options": {"expires": settings.sweep_interval_s},
-            }
-        },
-        beat_schedule_filename=str(settings.home.absolute() / "beat-schedule"),
         timezone="UTC",
     )
     return app
@@ -48,7 +39,6 @@ app = create_worker(Settings())
 
 
 @worker_init.connect
-@beat_init.connect
 def prepare(**_: Any) -> None:
     """Check the settings and set up the log, before anything else."""
     settings = Settings()

@@ -56,7 +56,7 @@ class Stores:
 
 
 class Components:
-    """The components of one worker. The encoder is opened when it is first asked for: `beat` never does.
+    """The components of one worker. The encoder is opened when it is first asked for.
 
     Args:
         settings: settings of this process.

@@ -11,13 +11,10 @@ from backend.db import session_scope
 from backend.generations.calibrate import recalibrate_when_outgrown
 from backend.generations.due import anything_due
 from backend.logs import get_logger
-from backend.queue import INGEST_DUE
+from backend.queue import INGEST_DUE, SWEEP
 from workers.components import components
 
 log = get_logger(__name__)
-
-SWEEP = "generations.sweep"
-"""Task that looks for work whose nudge was lost, and for a calibration that the catalogue has outgrown."""
 
 stopping = threading.Event()
 """Set while the worker shuts down."""

@@ -1,13 +1,13 @@
 """``morelike run``: the one-machine stack."""
 
+import signal
 import sys
 from typing import TYPE_CHECKING
 
 import typer
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
+    from backend.embedded.supervisor import Program
     from backend.settings import Settings
 
 MEMORY_BYTES = 2**30
@@ -50,9 +50,19 @@ def check_machine() -> None:
         )
 
 
-def prepare(settings: "Settings", console: "Console") -> None:
-    """What a first start does when the stack is ready: the demo shop moves into an empty catalogue."""
-    if settings.encoder == "demo":
-        from backend.commands.demo import ensure_demo
+def prepare(settings: "Settings") -> "Program | None":
+    """What a start does when the stack is ready: the demo shop moves into an empty catalogue."""
+    if settings.encoder != "demo":
+        return None
+    from backend.embedded.processes import environment
+    from backend.embedded.supervisor import Program
 
-        ensure_demo(settings, console)
+    return Program(
+        name="demo",
+        command=(sys.executable, "-m", "backend.cli", "demo", "--if-empty"),
+        environment=environment(settings),
+        is_ready=lambda: True,
+        stop_signal=signal.SIGINT,
+        stop_s=3,
+        advice="`morelike demo` tries again.",
+    )

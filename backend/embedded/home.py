@@ -141,7 +141,11 @@ class Home:
     def stop_leftovers(self) -> list[str]:
         """Stop what a killed stack of this home left running, and name it. Call it with the lock held."""
         found = {file: _leftover(file) for file in sorted(self.run.glob("*.pid"))}
-        end([process for process in found.values() if process is not None])
+        left = [process for process in found.values() if process is not None]
+        end(left)
+        for process in left:  # each led a group of its own
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)
         for file in found:
             file.unlink(missing_ok=True)
         return [file.stem for file, process in found.items() if process is not None]

@@ -12,7 +12,7 @@ from backend.embedded.home import Home
 from backend.embedded.supervisor import Program
 from backend.settings import Settings
 
-CELERY = (sys.executable, "-m", "celery", "-A", "workers.app")
+CELERY = (sys.executable, "-m", "celery", "-A")
 READY_S = 600.0
 """A first start may download the weights of an encoder."""
 
@@ -43,7 +43,7 @@ def worker(settings: Settings) -> Program:
     run = ("worker", "--pool", "threads", "--concurrency", "1", "--loglevel", settings.log_level)
     return Program(
         name="worker",
-        command=(*CELERY, *run, "--without-gossip", "--without-mingle"),
+        command=(*CELERY, "workers.app", *run, "--without-gossip", "--without-mingle"),
         environment=environment(settings),
         is_ready=lambda: True,  # the API waits for what it makes
         stop_s=8,  # what it had in hand is due again at the next start
@@ -61,7 +61,7 @@ def beat(settings: Settings, home: Home) -> Program:
     run = ("beat", "--schedule", str(schedule), "--pidfile", "", "--loglevel", settings.log_level)
     return Program(
         name="beat",
-        command=(*CELERY, *run),
+        command=(*CELERY, "workers.beat", *run),
         environment=environment(settings),
         is_ready=lambda: True,
         before=forget,

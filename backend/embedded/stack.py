@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -14,12 +13,12 @@ from backend.embedded import postgres, processes, stores
 from backend.embedded.home import Home, StackError
 from backend.embedded.keys import shown_keys
 from backend.embedded.ports import free_port, require_free
-from backend.embedded.supervisor import POLL_S, Supervisor
+from backend.embedded.supervisor import Program, Supervisor
 from backend.embedded.terminal import Terminal
 from backend.settings import Settings
 
-Prepare = Callable[[Settings, Console], None]
-"""Called once when the stack is ready, with the settings under which its stores are reached."""
+Prepare = Callable[[Settings], Program | None]
+"""Names what is run to its end on a stack that is ready, before it is shown; nothing for ``None``."""
 
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
@@ -71,8 +70,9 @@ def _run(settings: Settings, home: Home, supervisor: Supervisor, terminal: Termi
         supervisor.start(processes.worker(settings))
         supervisor.start(processes.beat(settings, home))
         supervisor.start(processes.api(settings))
-    if prepare is not None:
-        _meanwhile(supervisor, lambda: prepare(settings, terminal.console))
+    program = prepare(settings) if prepare is not None else None
+    if program is not None and supervisor.complete(program):
+        terminal.say(f"{program.name} did not end well. {program.advice}")
     _show(settings, home, keys, terminal)
     supervisor.watch()
 
@@ -125,25 +125,6 @@ def _known(settings: Settings) -> dict[str, object]:
         "milvus_token": token,
         "encoder": settings.encoder,
     }
-
-
-def _meanwhile(supervisor: Supervisor, work: Callable[[], None]) -> None:
-    """Do ``work`` in a thread while the children are tended here; its failure is ours."""
-    failures: list[BaseException] = []
-
-    def attempt() -> None:
-        try:
-            work()
-        except BaseException as error:  # noqa: BLE001  handed to the main thread, which raises it
-            failures.append(error)
-
-    thread = threading.Thread(target=attempt, name="prepare", daemon=True)
-    thread.start()
-    while thread.is_alive():
-        supervisor.tend()
-        thread.join(POLL_S)
-    for failure in failures:
-        raise failure
 
 
 def _show(settings: Settings, home: Home, keys: dict[str, str], terminal: Terminal) -> None:

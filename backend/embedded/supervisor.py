@@ -126,6 +126,17 @@ class Supervisor:
             return
         child.began, child.again_at = time.monotonic(), None
 
+    def complete(self, program: Program) -> int:
+        """Run ``program`` to its end on this terminal, tending the others meanwhile; its exit code."""
+        child = Child(program, self._spawn(program, on_terminal=True), time.monotonic())
+        self._children[program.name] = child  # a stop meanwhile stops it, too
+        while child.process.poll() is None:
+            self.tend(but=program.name)
+            time.sleep(POLL_S)
+        del self._children[program.name]
+        self._home.forget(program.name)
+        return child.process.returncode
+
     def watch(self) -> None:
         """Tend the children until a signal ends this with an exception."""
         while True:
@@ -157,7 +168,7 @@ class Supervisor:
             child.process.wait()
             self._home.forget(child.program.name)
 
-    def _spawn(self, program: Program) -> subprocess.Popen[bytes]:
+    def _spawn(self, program: Program, *, on_terminal: bool = False) -> subprocess.Popen[bytes]:
         program.before()
         leash = [sys.executable, "-S", "-I", str(Path(__file__).with_name("leash.py"))]
         wish = [str(int(program.stop_signal)), str(os.getpid()), program.user]
@@ -165,8 +176,8 @@ class Supervisor:
             process = subprocess.Popen(  # noqa: S603  our own commands
                 [*leash, *wish, *program.command],
                 stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
+                stdout=None if on_terminal else log,
+                stderr=None if on_terminal else subprocess.STDOUT,
                 env={**os.environ, **program.environment},
                 start_new_session=True,  # Ctrl-C reaches us alone: we stop them in order
             )

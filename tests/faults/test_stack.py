@@ -1,0 +1,132 @@
+"""The whole stack, as ``morelike run`` starts it: it serves, it survives kill -9, and it leaves nothing behind."""
+
+import re
+import signal
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+import redis
+
+from tests.fixtures.stacks import CHILDREN, RunningStack, wait_for
+
+pytestmark = pytest.mark.faults
+
+PRODUCT = {"id": "p1", "title": "A red teapot", "captions": ["a red teapot with a round body"], "price": 12.5}
+
+
+def searchable(stack: RunningStack) -> bool:
+    status, found = stack.call("/v1/search", {"text": "red teapot", "limit": 3})
+    return status == 200 and [hit["product_id"] for hit in found["hits"]] == ["p1"]
+
+
+def test_a_product_that_is_put_is_found(stack: RunningStack) -> None:
+    assert set(stack.pids()) == set(CHILDREN)
+    assert stack.is_ready()
+    status, answer = stack.call("/v1/products/p1", PRODUCT, "PUT")
+    assert status in (200, 201), answer
+    assert wait_for(lambda: searchable(stack), "the product is found") < 30
+
+
+@pytest.mark.parametrize("child", CHILDREN)
+def test_a_killed_child_comes_back_and_nothing_is_lost(stack: RunningStack, child: str) -> None:
+    before = stack.pids()[child]
+    psutil.Process(before).kill()
+    wait_for(lambda: stack.pids().get(child) not in (before, None), f"another {child} is started", 10)
+    wait_for(stack.is_ready, "a search would work", 60)
+    assert stack.call("/v1/products/p1")[0] == 200
+    wait_for(lambda: searchable(stack), "the product is found", 60)
+    assert stack.process is not None
+    assert stack.process.poll() is None
+
+
+def test_its_stores_are_closed_to_others(stack: RunningStack) -> None:
+    for name in ("redis", "milvus"):
+        connections = psutil.Process(stack.pids()[name]).net_connections("tcp")
+        listening = {one.laddr.ip.removeprefix("::ffff:") for one in connections if one.status == psutil.CONN_LISTEN}
+        assert listening == {"127.0.0.1"}
+    assert psutil.Process(stack.pids()["postgres"]).net_connections("tcp") == [], "a socket only"
+    assert stat.S_IMODE((stack.home / "postgres").stat().st_mode) == 0o700
+    port = psutil.Process(stack.pids()["redis"]).net_connections("tcp")[0].laddr.port
+    with redis.Redis(port=port) as stranger, pytest.raises(redis.AuthenticationError):
+        stranger.ping()
+
+
+def test_a_second_start_on_the_same_home_says_who_holds_it(stack: RunningStack, tiny_encoder_dir: Path) -> None:
+    second = RunningStack(stack.home, tiny_encoder_dir)
+    second.output = stack.output.with_name("second.out")
+    second.spawn()
+    assert second.process is not None
+    assert second.process.wait(30) == 1
+    assert stack.process is not None
+    assert f"already as process {stack.process.pid}" in second.said()
+    assert "Traceback" not in second.said()
+    assert stack.is_ready()
+
+
+def test_a_port_in_use_is_said_without_a_traceback(stack: RunningStack, tmp_path: Path, tiny_encoder_dir: Path) -> None:
+    second = RunningStack(tmp_path / "home", tiny_encoder_dir, MORELIKE_PORT=str(stack.port))
+    second.spawn()
+    assert second.process is not None
+    assert second.process.wait(30) == 1
+    assert f"MORELIKE_PORT={stack.port + 1}" in second.said()
+    assert "Traceback" not in second.said()
+    assert not (tmp_path / "home" / "postgres").exists(), "nothing was begun"
+
+
+def test_the_doctor_finds_it_well(stack: RunningStack) -> None:
+    program = str(Path(sys.executable).parent / "morelike")
+    command = [program, "doctor", "--rows"]
+    done = subprocess.run(command, env=stack.environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    for part in ("Disk", "Database", "Redis", "Worker", "Index", "Catalogue", "Encoder", "API", "Rows"):
+        assert re.search(rf"^ok +{part}\b", done.stdout, re.MULTILINE), done.stdout
+
+
+def test_another_stack_runs_beside_it_survives_kill_of_everything_and_stops_clean(
+    stack: RunningStack, tmp_path: Path, tiny_encoder_dir: Path
+) -> None:
+    long_name = "a-data-directory-whose-socket-would-have-a-path-too-long-for-linux-" * 2
+    other = RunningStack(tmp_path / long_name, tiny_encoder_dir)
+    try:
+        other.start()
+        assert stack.is_ready()
+        assert other.call("/v1/products/p1")[0] == 404, "what is in one is not in the other"
+        assert other.call("/v1/products/p1", PRODUCT, "PUT")[0] in (200, 201)
+        keys = (other.home / "keys.json").read_text()
+        other.kill_all()
+        assert other.start() < 45
+        assert other.call("/v1/products/p1")[0] == 200
+        assert (other.home / "keys.json").read_text() == keys
+        wait_for(lambda: searchable(other), "the product is found")
+        _stops_clean(other, signal.SIGINT)
+    finally:
+        other.finish()
+    assert stack.is_ready()
+
+
+def test_a_killed_supervisor_takes_its_children_along(
+    stack: RunningStack,
+) -> None:
+    processes = stack.tree()
+    assert stack.process is not None
+    stack.process.kill()
+    stack.process.wait()
+    _, alive = psutil.wait_procs(processes, timeout=30)
+    assert alive == []
+    stack.start()
+    assert stack.call("/v1/products/p1")[0] == 200
+    _stops_clean(stack, signal.SIGTERM)
+
+
+def _stops_clean(stack: RunningStack, sent: signal.Signals) -> None:
+    processes = stack.tree()
+    assert len(processes) > len(CHILDREN)
+    assert stack.stop(sent) == 0
+    _, alive = psutil.wait_procs(processes, timeout=1)
+    assert alive == [], [process.cmdline() for process in alive]
+    assert not list((stack.home / "run").glob("*.pid"))
+    assert not (stack.home / "run" / "stack.json").exists()

@@ -1,0 +1,40 @@
+"""The schedule: ``celery -A workers.beat beat``. It sends names, so it loads no task, no encoder and no torch."""
+
+from typing import Any
+
+from celery import Celery
+from celery.signals import beat_init
+
+from backend.logs import configure_logs
+from backend.queue import SWEEP
+from backend.settings import Settings
+
+
+def create_beat(settings: Settings) -> Celery:
+    """The schedule on the broker that ``settings`` name."""
+    app = Celery("morelike", broker=settings.redis_url or "redis://")
+    app.conf.update(
+        broker_connection_retry_on_startup=True,
+        beat_schedule={
+            "sweep": {
+                "task": SWEEP,
+                "schedule": settings.sweep_interval_s,
+                # sweeps that waited behind a long run are worth nothing
+                "options": {"expires": settings.sweep_interval_s},
+            }
+        },
+        beat_schedule_filename=str(settings.home.absolute() / "beat-schedule"),
+        timezone="UTC",
+    )
+    return app
+
+
+app = create_beat(Settings())
+
+
+@beat_init.connect
+def prepare(**_: Any) -> None:
+    """Set up the log, and the folder that the schedule's memory lies in."""
+    settings = Settings()
+    configure_logs(settings.log_level, as_json=settings.log_json)
+    settings.home.mkdir(parents=True, exist_ok=True)
