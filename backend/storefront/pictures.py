@@ -1,13 +1,22 @@
 """Product images for browsers: the original, or a WebP of one of a few widths that is made once and kept."""
 
+from enum import IntEnum
 from typing import Final
 
 from backend.blobs import BlobStore
 from backend.catalog.pictures import probe, thumbnail
 from backend.errors import NotFound
 
-WIDTHS: Final = (96, 160, 320, 640, 1024)
-"""Widths that are made. A fixed list, so that nobody can fill the disk by asking for every number."""
+
+class Width(IntEnum):
+    """Widths that are made: a fixed list, so that nobody can fill the disk by asking for every number."""
+
+    W96 = 96
+    W160 = 160
+    W320 = 320
+    W640 = 640
+    W1024 = 1024
+
 
 MEDIA_TYPES: Final = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp", "GIF": "image/gif"}
 
@@ -24,13 +33,13 @@ def original(blobs: BlobStore, content_hash: str, max_pixels: int) -> tuple[byte
     return data, MEDIA_TYPES[probe(data, max_pixels).format]
 
 
-def scaled(blobs: BlobStore, content_hash: str, width: int, max_pixels: int) -> bytes:
+def scaled(blobs: BlobStore, content_hash: str, width: Width, max_pixels: int) -> bytes:
     """WebP whose longer side has at most ``width`` pixels."""
-    key = f"{content_hash}-w{width}"
+    key = f"{content_hash}-w{int(width)}"
     try:
         return blobs.get(key)
     except FileNotFoundError:
-        made = thumbnail(_kept(blobs, content_hash), width, max_pixels)
+        made = thumbnail(_kept(blobs, content_hash), int(width), max_pixels)
         blobs.put_as(key, made)
         return made
 

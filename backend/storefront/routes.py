@@ -1,6 +1,6 @@
 """HTTP of the shop's page: the page, ``morelike.js``, product images, and the count it compares itself with."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Path, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
@@ -9,7 +9,7 @@ from backend.access.dependencies import BlobsDep, SessionDep, SettingsDep, Store
 from backend.errors import NotFound
 from backend.storefront.bundle import Asset, page_files, script
 from backend.storefront.keyword_count import count_titles
-from backend.storefront.pictures import original, scaled
+from backend.storefront.pictures import Width, original, scaled
 
 router = APIRouter()
 
@@ -25,7 +25,6 @@ REVALIDATED = "public, max-age=300, stale-while-revalidate=86400"
 
 EXAMPLE_HASH = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 SeenTag = Annotated[str | None, Header(alias="If-None-Match", include_in_schema=False)]
-Width = Literal[96, 160, 320, 640, 1024]
 
 
 class NoSuchFile(NotFound):
@@ -83,7 +82,7 @@ def image(
     seen: SeenTag = None,
 ) -> Response:
     """A product image by its content hash: as it came, or scaled. It never changes, so it may be cached for ever."""
-    etag = f'"{content_hash}-{w or 0}"'
+    etag = f'"{content_hash}-{int(w or 0)}"'
     headers = {"ETag": etag, "Cache-Control": IMMUTABLE, **PUBLIC}
     if w is None:
         data, media_type = original(blobs, content_hash, settings.image_max_pixels)
@@ -101,7 +100,7 @@ def keyword_count(
     text: Annotated[str, Query(max_length=1000, examples=["a small orange plush toy with big eyes"])],
 ) -> KeywordCount:
     """How many products a keyword search over the same titles finds: every word has to occur in the title."""
-    return KeywordCount(text=text, products=count_titles(session, text.replace("\x00", " ")))
+    return KeywordCount(text=text, products=count_titles(session, text))
 
 
 def _send(asset: Asset, seen: str | None, cache: str, headers: dict[str, str] | None = None) -> Response:

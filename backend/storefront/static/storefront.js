@@ -1,5 +1,5 @@
-/* The shop's own page: the comparison with a keyword search, and the drawer with the call just made.
-   Both only listen to what morelike.js tells about itself, as any page could. */
+/* The shop's own page: the comparison with a keyword search, the question for a key, the drawer with the call just made.
+   They only listen to what morelike.js tells about itself, as any page could. */
 
 const shop = document.querySelector("#shop");
 const note = document.createElement("p");
@@ -23,6 +23,40 @@ async function compare({text, picture, product}, {total}) {
   const found = document.createElement("strong");
   found.textContent = products === 0 ? "nothing" : products === 1 ? "1 product" : `${products} products`;
   note.replaceChildren("A keyword search over the same titles finds ", found, ".");
+}
+
+/* a shop that is not the demo asks for a key: whoever looks at it here types one, for this tab */
+
+shop.addEventListener("morelike:error", ({detail}) => {
+  if (detail.error.status !== 401) return;
+  const {client} = shop.morelike;
+  const kept = sessionStorage.getItem("storefront-key");
+  if (kept && client.key !== kept) enter(kept);
+  else askForKey();
+});
+
+function enter(key) {
+  sessionStorage.setItem("storefront-key", key);
+  shop.morelike.client.key = key;
+  shop.morelike.search();
+}
+
+function askForKey() {
+  const form = document.createElement("form");
+  const field = document.createElement("input");
+  const go = document.createElement("button");
+  form.className = "key-form";
+  field.placeholder = "mk_pub_…";
+  field.autocomplete = "off";
+  field.required = true;
+  field.setAttribute("aria-label", "Storefront key");
+  go.textContent = "Use this key";
+  form.append(field, go);
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    enter(field.value.trim());
+  });
+  note.replaceChildren("This shop asks for a storefront key. ", form);
 }
 
 /* the drawer */

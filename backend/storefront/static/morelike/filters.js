@@ -1,10 +1,11 @@
 /* The filter panel with its counts, and the chips of what is filtered. */
 
 import {h, icon} from "./elements.js";
-import {amount, toggled, withFilter} from "./state.js";
+import {amount, toggled, toggledPath, withFilter} from "./state.js";
 import {facetName, money} from "./texts.js";
 
 const SHOWN_AT_FIRST = 7;
+const PATH = " > ";
 const COLOUR_FACETS = new Set(["attributes.colour", "attributes.color"]);
 
 export class Filters {
@@ -22,9 +23,11 @@ export class Filters {
     this.chips = h("ul", {class: "chips", role: "list"});
   }
 
-  /** Show the values of `facets` with what `filters` has switched on, in the order of `names`. */
-  show(filters, facets, names, currency) {
+  /** Show the values of `facets` with what `filters` has switched on, in the order of `names`; `query` tells searches apart. */
+  show(filters, facets, names, currency, query) {
+    this.last = [filters, facets, names, currency, query];
     this.filters = filters;
+    this.#remember(facets, query);
     const focused = this.groups.getRootNode().activeElement?.dataset?.key;
     const groups = [];
     for (const name of names) {
@@ -44,15 +47,22 @@ export class Filters {
     return chipsOf(this.filters || {}, this.texts, (value) => value).length;
   }
 
+  /** Values vanish from an answer once one of them is chosen; those seen before stay, so that a second can be chosen too. */
+  #remember(facets, query) {
+    if (query !== this.query) this.seen = {};
+    this.query = query;
+    for (const [name, counts] of Object.entries(facets)) if (!this.filters[name]) this.seen[name] = counts;
+  }
+
   #valueGroup(name, counts) {
     const chosen = this.filters[name] || [];
-    const values = Object.entries(counts);
-    for (const value of chosen) if (!(value in counts)) values.push([value, 0]);
+    const known = [...new Set([...Object.keys(counts), ...Object.keys(this.seen[name] || {}), ...chosen])];
+    const values = name === "category" ? branches(known, chosen) : known;
     if (values.length === 0) return null;
     const open = this.opened.has(name);
-    const shown = values.filter(([value], index) => open || index < SHOWN_AT_FIRST || chosen.includes(value));
+    const shown = values.filter((value, index) => open || index < SHOWN_AT_FIRST || chosen.includes(value));
     const group = h("fieldset", {class: "group"}, h("legend", {}, facetName(name, this.texts)),
-      h("ul", {role: "list"}, shown.map(([value, count]) => h("li", {}, this.#option(name, value, count, chosen.includes(value))))));
+      h("ul", {role: "list"}, shown.map((value) => h("li", {}, this.#option(name, value, counts[value], chosen.includes(value))))));
     if (values.length > SHOWN_AT_FIRST) group.append(this.#expander(name, open, values.length));
     return group;
   }
@@ -60,11 +70,12 @@ export class Filters {
   #option(name, value, count, checked) {
     const input = h("input", {
       type: "checkbox", checked, "data-key": `${name}=${value}`,
-      onchange: () => this.onchange(toggled(this.filters, name, value)),
+      onchange: () => this.onchange(name === "category" ? toggledPath(this.filters, value) : toggled(this.filters, name, value)),
     });
-    return h("label", {class: "option"}, input, COLOUR_FACETS.has(name) && swatch(value),
-      h("span", {class: "option-name"}, value),
-      h("span", {class: "option-count"}, new Intl.NumberFormat(this.locale).format(count)));
+    const depth = name === "category" ? value.split(PATH).length - 1 : 0;
+    return h("label", {class: depth ? "option inner" : "option"}, input, COLOUR_FACETS.has(name) && swatch(value),
+      h("span", {class: "option-name"}, name === "category" ? value.split(PATH).at(-1) : value),
+      h("span", {class: "option-count"}, count === undefined ? "" : new Intl.NumberFormat(this.locale).format(count)));
   }
 
   #expander(name, open, count) {
@@ -119,9 +130,20 @@ export function chipsOf(filters, texts, price) {
   for (const [name, value] of Object.entries(filters)) {
     if (name === "in_stock") chips.push({label: texts.soldOutToo, without: withFilter(filters, name, null)});
     else if (name === "price") chips.push({label: priceLabel(value, texts, price), without: withFilter(filters, name, null)});
-    else for (const one of value) chips.push({label: one, without: toggled(filters, name, one)});
+    else for (const one of value) chips.push({label: name === "category" ? one.split(PATH).at(-1) : one, without: toggled(filters, name, one)});
   }
   return chips;
+}
+
+/** Category paths as branches: the inner ones are shown below one that is chosen, or where there is only one outer one. */
+function branches(paths, chosen) {
+  const roots = paths.filter((path) => !path.includes(PATH));
+  const open = (path) => {
+    const parent = path.split(PATH).slice(0, -1).join(PATH);
+    return !parent || roots.length === 1 || chosen.some((one) => one === parent || `${one}${PATH}`.startsWith(`${parent}${PATH}`));
+  };
+  const rank = (path) => path.split(PATH).map((_, depth, parts) => String(paths.indexOf(parts.slice(0, depth + 1).join(PATH))).padStart(4, "0")).join();
+  return paths.filter(open).sort((one, other) => (rank(one) < rank(other) ? -1 : 1));
 }
 
 function priceLabel({gte, lte}, texts, price) {

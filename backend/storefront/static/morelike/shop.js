@@ -73,7 +73,7 @@ export class Shop {
 
   /** The address says what to show; where it says nothing, the query the page asked for. */
   #start() {
-    const {params, productId} = this.journey.read();
+    const {params, productId} = this.journey.read() ?? {params: new URLSearchParams(), productId: null};
     this.state = fromParams(params, this.pictures, this.options.query);
     this.journey.begin(this.state);
     this.#ask(false);
@@ -82,7 +82,9 @@ export class Shop {
   }
 
   /** Arrived by Back, Forward or a changed address: what was served then is shown again, not searched again. */
-  #arrive(entry, {params, productId}) {
+  #arrive(entry, place) {
+    if (!place) return;  // an anchor of the page itself
+    const {params, productId} = place;
     const state = entry?.state ?? fromParams(params, this.pictures, this.options.query);
     if (productId !== null) this.page.open(productId, this.#known(productId));
     else this.page.close();

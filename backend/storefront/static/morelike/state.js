@@ -72,6 +72,12 @@ export function toggled(filters, name, value) {
   return withFilter(filters, name, next.length ? next : null);
 }
 
+/** As `toggled`, for category paths: choosing one lets go of those it lies in and of those that lie in it. */
+export function toggledPath(filters, path) {
+  const apart = (one) => one === path || !(`${one} > `.startsWith(`${path} > `) || `${path} > `.startsWith(`${one} > `));
+  return toggled({...filters, category: (filters.category || []).filter(apart)}, "category", path);
+}
+
 /** `filters` with `name` set to `value`, or without it where `value` is null. */
 export function withFilter(filters, name, value) {
   const {[name]: _, ...rest} = filters;
@@ -80,16 +86,17 @@ export function withFilter(filters, name, value) {
 
 /** Reads and writes the address: in the query string (`query`), behind the hash (`hash`), or nowhere (`off`). */
 export class Address {
-  constructor(mode, own) {
+  constructor(mode) {
     this.mode = mode;
-    this.own = own;  // parameters of the page itself are kept as they are
   }
 
+  /** What the address says; null where it stands at an anchor of the page itself. */
   read() {
     if (this.mode === "off") return {params: new URLSearchParams(), productId: null};
     const [path, query = ""] = location.hash.replace(/^#/, "").split("?");
+    if (path && !path.startsWith("/")) return this.mode === "query" ? {params: ours(location.search), productId: null} : null;
     const product = path.match(/^\/product\/([^/]+)$/);
-    const params = new URLSearchParams(this.mode === "query" ? location.search : query);
+    const params = ours(this.mode === "query" ? location.search : query);
     return {params, productId: product ? decode(product[1]) : null};
   }
 
@@ -97,10 +104,23 @@ export class Address {
   of(state, productId = null) {
     const params = toParams(state).toString();
     const page = productId === null ? "" : `/product/${encodeURIComponent(productId)}`;
-    if (this.mode === "query") return `${location.pathname}${params ? `?${params}` : ""}${page ? `#${page}` : ""}`;
-    const hash = `${page || (params ? "/" : "")}${params ? `?${params}` : ""}`;
-    return `${location.pathname}${location.search}${hash ? `#${hash}` : ""}`;
+    if (this.mode === "query") {
+      const theirs = [...new URLSearchParams(location.search)].filter(([name]) => !isOurs(name));
+      return `${location.pathname}?${theirs.length ? `${new URLSearchParams(theirs)}&` : ""}${params}${page ? `#${page}` : ""}`;
+    }
+    return `${location.pathname}${location.search}#${page || "/"}?${params}`;
   }
+}
+
+const NAMES = new Set(["q", "like", "image", "picture", "price", "in_stock", "category", "brand", "sort"]);
+
+/** Whether a parameter is the search's; the others belong to the page and are left as they are. */
+function isOurs(name) {
+  return NAMES.has(name) || name.startsWith("attributes.");
+}
+
+function ours(query) {
+  return new URLSearchParams([...new URLSearchParams(query)].filter(([name]) => isOurs(name)));
 }
 
 function decode(text) {

@@ -60,7 +60,8 @@ export class View {
   show(state, answer, hits) {
     this.#settle();
     const currency = hits.find((hit) => hit.product.currency)?.product.currency ?? null;
-    this.filters.show(state.filters, answer.facets ?? {}, this.facets, currency);
+    const query = JSON.stringify([state.text, state.picture?.id ?? state.picture?.url, state.product?.id]);
+    this.filters.show(state.filters, answer.facets ?? {}, this.facets, currency, query);
     this.#showTools(state);
     this.#say(countOf(answer.total, answer.total_is === "estimate", this.texts, this.locale));
     this.grid.show(hits);

@@ -1,0 +1,228 @@
+"""A shop of drawings on the real components, and a real browser that looks at it."""
+
+import base64
+import io
+import os
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import uvicorn
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from sqlalchemy.orm import Session, sessionmaker
+
+from backend.access.callers import Scope
+from backend.access.keys import create_key
+from backend.blobs import BlobStore
+from backend.catalog.images import FetchLimits
+from backend.catalog.repository import upsert_products
+from backend.catalog.schemas import ProductIn
+from backend.db import connect, session_factory, session_scope
+from backend.demo.catalogue import picture_items, picture_seed, products, row
+from backend.demo.drawing import draw
+from backend.generations.bootstrap import ensure_live
+from backend.generations.encoders import open_encoder
+from backend.generations.ingest import Ingest
+from backend.http import SafeFetcher
+from backend.main import create_app
+from backend.settings import Settings
+from backend.vector_index import VectorIndex
+from tests.fixtures.components import free_port
+from tests.fixtures.database import fresh_database
+
+PRODUCTS = 150
+SIDE = 160
+FLAGS = (
+    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
+    " --disable-component-update --disable-sync"
+).split()
+
+SCRIPT = "<script>window.hacked = 1</script><img src=x onerror='window.hacked = 1'>"
+HOSTILE: dict[str, Any] = {
+    "id": '"><svg/onload=window.hacked=1>/../x?y#z',
+    "title": f"Zyzzyva {SCRIPT}",
+    "description": SCRIPT,
+    "brand": SCRIPT,
+    "category": [SCRIPT],
+    "attributes": {"colour": SCRIPT, SCRIPT: "x", "material": "red;background:url(//evil.example)"},
+    "variants": [{"sku": SCRIPT, "title": SCRIPT}, {"sku": "b", "title": "'\"><b>"}],
+    "captions": [SCRIPT],
+    "price": 1,
+    "currency": "EUR",
+}
+"""A product whose every text is markup."""
+
+
+@dataclass(frozen=True)
+class Stack:
+    """The running shop: its address, and its database for what a test adds."""
+
+    url: str
+    sessions: sessionmaker[Session]
+
+    def key_for(self, origin: str) -> str:
+        """A storefront key that lists ``origin``."""
+        with session_scope(self.sessions) as session:
+            return create_key(session, name="browser test", scope=Scope.STOREFRONT, origins=[origin]).secret
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """The installed Chromium with a profile of its own."""
+    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if program is None:
+        pytest.skip("no Chromium is installed")
+    home = tmp_path_factory.mktemp("chromium")
+    environment: dict[str, str | float | bool] = {**os.environ, "HOME": str(home)}
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=FLAGS, env=environment)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def stack(
+    postgres_uri: str, redis_server: str, milvus_uri: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Stack]:
+    """The API on a port of its own, over a catalogue that was ingested for real."""
+    with fresh_database(postgres_uri) as database_url:
+        settings = Settings(
+            home=tmp_path_factory.mktemp("shop"),
+            port=free_port(),
+            database_url=database_url,
+            redis_url=redis_server,
+            milvus_uri=milvus_uri,
+            demo=True,
+            torch_threads=1,
+            tokens="off",
+            log_level="error",
+        )
+        engine = connect(database_url)
+        sessions = session_factory(engine)
+        fill(settings, sessions)
+        server = uvicorn.Server(uvicorn.Config(create_app(settings), port=settings.port, log_level="error"))
+        thread = threading.Thread(target=server.run, daemon=True)
+        thread.start()
+        url = f"http://127.0.0.1:{settings.port}"
+        wait_until_ready(url)
+        yield Stack(url, sessions)
+        server.should_exit = True
+        thread.join(20)
+        engine.dispose()
+
+
+def fill(settings: Settings, sessions: sessionmaker[Session]) -> None:
+    """Import and ingest the drawings, through the same code as a shop's import."""
+    blobs = BlobStore(settings.blob_dir)
+    encoder = open_encoder(settings)
+    index = VectorIndex(str(settings.milvus_uri))
+    rows = [row(product) | {"images": list(pictures_of(product))} for product in products(PRODUCTS, 7)]
+    with session_scope(sessions) as session:
+        ensure_live(session, index, encoder)
+        upsert_products(session, [ProductIn.model_validate(one) for one in [*rows, HOSTILE]], blobs=blobs)
+    Ingest(sessions, blobs, SafeFetcher(), encoder, index, FetchLimits(), "off", 64).run_due()
+
+
+def pictures_of(product: Any) -> Iterator[dict[str, str]]:
+    """The drawings of a product of the demo, as an import would send them."""
+    for name, item in picture_items(product).items():
+        yield {"data": base64.b64encode(drawing(name, item)).decode()}
+
+
+def drawing(name: str, item: Any) -> bytes:
+    """WebP of one drawing."""
+    out = io.BytesIO()
+    draw(item, picture_seed(name), SIDE).save(out, "WEBP", quality=86)
+    return out.getvalue()
+
+
+def wait_until_ready(url: str) -> None:
+    """Until a search would be answered."""
+    for _ in range(150):
+        try:
+            if httpx.get(f"{url}/readyz").status_code == 200:
+                return
+        except httpx.TransportError:
+            pass
+        time.sleep(0.1)
+    pytest.fail(f"the API did not get ready: {httpx.get(f'{url}/readyz').text}")
+
+
+@dataclass
+class Tab:
+    """A page of the browser, and everything it complained about."""
+
+    page: Page
+    complaints: list[str]
+
+
+OpenTab = Callable[..., Tab]
+
+
+@pytest.fixture
+def open_tab(browser: Browser) -> Iterator[OpenTab]:
+    """Opens pages in contexts of their own; keyword arguments are Playwright's for a context."""
+    contexts: list[BrowserContext] = []
+
+    def opened(**options: Any) -> Tab:
+        context = browser.new_context(**({"viewport": {"width": 1280, "height": 900}} | options))
+        context.set_default_timeout(8000)
+        contexts.append(context)
+        tab = Tab(context.new_page(), [])
+        tab.page.on("console", lambda said: said.type in ("error", "warning") and tab.complaints.append(said.text))
+        tab.page.on("pageerror", lambda error: tab.complaints.append(str(error)))
+        return tab
+
+    yield opened
+    for context in contexts:
+        context.close()
+
+
+@pytest.fixture
+def shop(stack: Stack, open_tab: OpenTab) -> Iterator[Page]:
+    """The shop's page with its first results; at the end it must not have complained."""
+    tab = open_tab()
+    tab.page.goto(stack.url)
+    settled(tab.page)
+    yield tab.page
+    assert tab.complaints == []
+
+
+def settled(page: Page) -> None:
+    """Until the search that was begun is answered and shown."""
+    page.locator(".shop:not([aria-busy])").wait_for(state="attached")
+    page.locator(".grid .card-link, .message").first.wait_for()
+
+
+def search(page: Page, text: str) -> None:
+    """Type and press Enter."""
+    page.locator(".box-input").fill(text)
+    with page.expect_response(lambda answer: answer.url.endswith("/v1/search") and not is_partial(answer)):
+        page.keyboard.press("Enter")
+    settled(page)
+
+
+def is_partial(answer: Any) -> bool:
+    """Whether the answer was to someone still typing."""
+    return bool(answer.request.post_data_json.get("partial"))
+
+
+def shown(page: Page) -> list[str]:
+    """Ids of the products on the page, in order."""
+    ids: list[str] = page.eval_on_selector_all(".grid > .card", "cards => cards.map((card) => card.dataset.product)")
+    return ids
+
+
+def kept_picture(tmp_path: Path, product_number: int) -> tuple[str, Path]:
+    """(product id, file) of a drawing that the shop has."""
+    product = products(PRODUCTS, 7)[product_number]
+    name, item = next(iter(picture_items(product).items()))
+    path = tmp_path / name
+    path.write_bytes(drawing(name, item))
+    return product.id, path
