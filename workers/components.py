@@ -14,6 +14,7 @@ from backend.generations.bootstrap import ensure_live
 from backend.generations.encoders import open_encoder
 from backend.generations.ingest import Ingest
 from backend.http import SafeFetcher
+from backend.ml.encoder import Encoder
 from backend.queue import Queue
 from backend.settings import Settings
 from backend.vector_index import VectorIndex
@@ -77,8 +78,7 @@ class Components:
         """The ingest, with its encoder loaded and the live build checked against it."""
         settings = self.settings
         encoder = open_encoder(settings)
-        with session_scope(self.sessions) as session:
-            ensure_live(session, self.index, encoder)
+        self._ensure_live(encoder)
         return Ingest(
             sessions=self.sessions,
             blobs=BlobStore(settings.blob_dir),
@@ -97,6 +97,14 @@ class Components:
             tokens=settings.tokens,
             embed_batch=settings.embed_batch,
         )
+
+    def restore_index(self) -> None:
+        """Make the live build's collections again if Milvus has lost them; all its products are then due."""
+        self._ensure_live(self.ingest.encoder)
+
+    def _ensure_live(self, encoder: Encoder) -> None:
+        with session_scope(self.sessions) as session:
+            ensure_live(session, self.index, encoder)
 
 
 _making = threading.Lock()

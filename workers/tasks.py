@@ -36,9 +36,11 @@ def ingest_due(self: "Task[Any, Any]") -> None:
 def sweep(self: "Task[Any, Any]") -> None:
     """Nudge for forgotten work; with none left, keep the calibration up with the catalogue."""
     made = components()
-    with bound_contextvars(task=SWEEP, task_id=self.request.id), session_scope(made.sessions) as session:
-        if anything_due(session):
-            log.info("work_found")
-            made.queue.nudge(INGEST_DUE)
-        else:
-            recalibrate_when_outgrown(session, actor=SWEEP)
+    with bound_contextvars(task=SWEEP, task_id=self.request.id):
+        made.restore_index()
+        with session_scope(made.sessions) as session:
+            if anything_due(session):
+                log.info("work_found")
+                made.queue.nudge(INGEST_DUE)
+            else:
+                recalibrate_when_outgrown(session, actor=SWEEP)

@@ -12,7 +12,7 @@ from sqlalchemy import insert, update
 from sqlalchemy.orm import Session, sessionmaker
 
 from backend.blobs import BlobStore
-from backend.catalog.models import ImageFile, Product, ProductImage
+from backend.catalog.models import Caption, ImageFile, Product, ProductImage
 from backend.catalog.repository import upsert_products
 from backend.catalog.schemas import ProductIn
 from backend.db import session_scope
@@ -50,6 +50,10 @@ class Shop:
             number = session.query(Product.number).filter_by(id=product_id).scalar()
             self._make_ready(session, number)
         return int(number)
+
+    def captions(self, session: Session) -> list[str]:
+        """Text hashes of all captions."""
+        return [caption.text_hash for caption in session.query(Caption)]
 
     def _make_ready(self, session: Session, number: int) -> None:
         for image in session.query(ProductImage).filter_by(product=number, state="pending"):

@@ -10,7 +10,10 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session, sessionmaker
 
 from backend.catalog.models import Caption, Feature, FeatureTokens, Product, ProductImage
+from backend.db import session_scope
+from backend.generations.encoders import register_encoder
 from backend.generations.features import Embedded, EmbedStage, EncoderBroken
+from backend.generations.models import IndexBuild
 from backend.generations.repository import Build
 from backend.ml.encoder import Encoder, ImageFeatures, TextFeatures
 from backend.ml.tokens import PackedTokens, unpack_tokens
@@ -50,6 +53,17 @@ class Counting:
 
 def _mark(image: Any) -> int:
     return int(image.sum() * 1000) if hasattr(image, "sum") else 0
+
+
+@pytest.fixture
+def build(sessions: sessionmaker[Session], tiny_encoder: Encoder) -> Build:
+    """A build whose collections were not made: embedding needs none."""
+    with session_scope(sessions) as session:
+        register_encoder(session, tiny_encoder)
+        names = {"image_collection": "i", "caption_collection": "c"}
+        record = IndexBuild(encoder_id=tiny_encoder.id, state="ready", **names)
+        session.add(record)
+    return Build(record.id, tiny_encoder.id, tiny_encoder.dim, "i", "c", None)
 
 
 def run(

@@ -1,0 +1,107 @@
+"""Calibration measures what random products reach, and going live with it is one flip."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from sqlalchemy import select
+from sqlalchemy.orm import Session, sessionmaker
+
+from backend.db import session_scope
+from backend.generations.calibrate import measure, recalibrate, recalibrate_when_outgrown
+from backend.generations.features import EmbedStage
+from backend.generations.index_writer import write_due
+from backend.generations.models import Generation
+from backend.generations.repository import Build
+from backend.ml.encoder import Encoder
+from backend.ml.scoring import Calibration, Scale, Side
+from backend.vector_index import VectorIndex
+from tests.generations.conftest import Shop, picture
+
+
+def side(vectors: list[list[float]], products: list[int]) -> Side:
+    return Side(np.array(vectors, dtype=np.float32).reshape(len(products), 2), np.array(products, dtype=np.int64))
+
+
+def test_scales_are_those_of_cosines_to_other_products() -> None:
+    """Captions a, b, c at 0, 90 and 180 degrees; images of a and b at 0 and 90.
+
+    Words against captions of others: a-b 0, a-c -1, b-a 0, b-c 0, c-a -1, c-b 0: mean -1/3, deviation sqrt(2)/3.
+    Words against images of others: a-b 0, b-a 0, c-a -1, c-b 0 (c has no image): mean -1/4, deviation sqrt(3)/4.
+    Pictures against images of others: a-b 0, b-a 0: no spread, left as it is.
+    Pictures against captions of others: a-b 0, a-c -1, b-a 0, b-c 0: mean -1/4, deviation sqrt(3)/4.
+    """
+    captions = side([[1, 0], [0, 1], [-1, 0]], [1, 2, 3])
+    images = side([[1, 0], [0, 1]], [1, 2])
+    found = measure(images, captions, 0.5)
+    assert _close(found.text.caption, -1 / 3, 2**0.5 / 3)
+    assert _close(found.text.image, -1 / 4, 3**0.5 / 4)
+    assert found.image.image == Scale()
+    assert _close(found.image.caption, -1 / 4, 3**0.5 / 4)
+    assert found.caption_weight == 0.5
+
+
+def test_words_and_picture_together_are_measured_on_products_that_have_both() -> None:
+    """Only products 1 and 2 have both; each sum points where its parts do: 0 and 90 degrees."""
+    captions = side([[1, 0], [0, 1], [-1, 0]], [1, 2, 3])
+    images = side([[1, 0], [0, 1]], [1, 2])
+    assert _close(measure(images, captions, 0.5).both.caption, -1 / 4, 3**0.5 / 4)
+
+
+@pytest.mark.parametrize("missing", ["images", "captions"])
+def test_catalogue_without_one_side_leaves_that_side_as_it_is(missing: str) -> None:
+    full, empty = side([[1, 0], [0, 1], [0.6, 0.8]], [1, 2, 3]), side([], [])
+    found = measure(empty, full, 0.5) if missing == "images" else measure(full, empty, 0.5)
+    kind = found.text if missing == "images" else found.image
+    assert (kind.image if missing == "images" else kind.caption) == Scale()
+    assert (kind.caption if missing == "images" else kind.image) != Scale()
+
+
+def _close(scale: Scale, mean: float, std: float) -> bool:
+    return scale.mean == pytest.approx(mean, abs=1e-6) and scale.std == pytest.approx(std, abs=1e-6)
+
+
+@pytest.fixture
+def fill(
+    sessions: sessionmaker[Session], shop: Shop, index: VectorIndex, build: Build, tiny_encoder: Encoder
+) -> object:
+    def to(first: int, last: int) -> None:
+        for number in range(first, last):
+            shop.put(f"p{number}", pictures=(picture(number),))
+        stage = EmbedStage(sessions, shop.blobs, tiny_encoder, "off", 16, max_pixels=10**6)
+        stage.run([build], more=lambda: False, stop=lambda: False, on_stored=lambda _: None)
+        write_due(sessions, index, build, 1000)
+
+    return to
+
+
+def test_recalibrated_generation_goes_live_on_the_same_build(
+    sessions: sessionmaker[Session], build: Build, fill: Callable[[int, int], None]
+) -> None:
+    with session_scope(sessions) as session:
+        assert recalibrate(session, actor="test") is None, "an empty catalogue says nothing"
+    fill(0, 24)
+    with session_scope(sessions) as session:
+        made = recalibrate(session, actor="test")
+    with session_scope(sessions) as session:
+        generations = session.scalars(select(Generation).order_by(Generation.id)).all()
+        assert [(g.state, g.index_build_id) for g in generations] == [("retired", build.id), ("live", build.id)]
+        live = generations[1]
+        assert (live.id, live.calibration["products"]) == (made, 24)
+        calibration = Calibration.from_json(live.calibration)
+        assert calibration.text.image != Scale()
+        assert calibration.text.cut is not None
+
+
+def test_sweep_recalibrates_only_when_half_as_much_again_is_indexed(
+    sessions: sessionmaker[Session], fill: Callable[[int, int], None]
+) -> None:
+    """Nothing below 20; then at 20; not at 29; at 30."""
+    outcomes = []
+    before = 0
+    for count in (19, 20, 29, 30):
+        fill(before, count)
+        before = count
+        with session_scope(sessions) as session:
+            outcomes.append(recalibrate_when_outgrown(session, actor="sweep") is not None)
+    assert outcomes == [False, True, False, True]
