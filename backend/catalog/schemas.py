@@ -27,6 +27,9 @@ Status = Literal["created", "updated", "unchanged", "stale", "deleted", "missing
 URL_MAX = 2000
 """Longest URL kept. It is part of a unique index, whose entries PostgreSQL limits to 2,704 bytes."""
 
+IMAGES_MAX = 50
+"""Most pictures one product has."""
+
 _EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -179,7 +182,7 @@ class ProductBody(BaseModel):
     )
     attributes: Attributes = Field(default_factory=dict)
     variants: list[VariantIn] = Field(default_factory=list, max_length=2000)
-    images: list[ImageField] = Field(default_factory=list, max_length=50)
+    images: list[ImageField] = Field(default_factory=list, max_length=IMAGES_MAX)
     captions: list[Annotated[Prose, Field(min_length=1, max_length=1000)]] = Field(default_factory=list, max_length=50)
     updated_at: Instant | None = None
 
