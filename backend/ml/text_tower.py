@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from backend.ml.packed_linear import pack_linears, unpack_linears
+
 CUT_TOLERANCE = 1e-5
 """Largest difference between unit vectors of a cut and an uncut batch in fp32."""
 
@@ -24,6 +26,12 @@ class TextTower:
         tokenize: texts -> ids (n, context length).
         pad: id that fills a row behind the text.
         device: where the tower runs.
+
+    Attributes:
+        causal: True where batches are cut.
+        packed: True where linear layers were replaced by faster ones that give the same vectors.
+        dim: width of the vectors, d.
+        width: width of a word token, Dt.
     """
 
     def __init__(self, model: nn.Module, tokenize: Tokenize, pad: int, device: torch.device) -> None:
@@ -36,6 +44,7 @@ class TextTower:
         self._eos = int(getattr(self._tower, "eos_id", None) or getattr(model, "text_eos_id", None) or -1)
         model.eval().requires_grad_(False)
         self._own = self._runs_by_parts()
+        self.packed = self._own and self.device.type == "cpu" and self._packs()
         self.causal = self._own and self._pool in {"argmax", "eos"} and self._proves_causal()
         vectors, tokens = self._states(self.tokenize([""]))
         self.dim, self.width = vectors.shape[1], tokens.shape[2]
@@ -114,6 +123,20 @@ class TextTower:
             return False
         ids = self.tokenize(_PROBES)
         return _difference(self._by_parts(ids)[0], self._model.encode_text(ids)) <= CUT_TOLERANCE  # type: ignore[operator]
+
+    @torch.inference_mode()
+    def _packs(self) -> bool:
+        """True where the layers could be packed and the vectors stayed what they were."""
+        ids = self.tokenize(_PROBES)
+        exact = self._by_parts(ids)[0]
+        try:
+            originals = pack_linears(self._tower.transformer)
+        except (RuntimeError, AttributeError):  # a processor or a torch without the operation
+            return False
+        if _difference(exact, self._by_parts(ids)[0]) <= CUT_TOLERANCE:
+            return True
+        unpack_linears(self._tower.transformer, originals)
+        return False
 
     @torch.inference_mode()
     def _proves_causal(self) -> bool:
