@@ -223,7 +223,7 @@ def drawn(seed: int) -> bytes:
 
 @contextmanager
 def stores(folder: Path) -> Iterator[tuple[sessionmaker[Session], VectorIndex]]:
-    """PostgreSQL and Milvus of this run's own, or those that DATABASE_URL and MILVUS_URI name, whose data is added to."""
+    """PostgreSQL and Milvus of this run's own, or those in DATABASE_URL and MILVUS_URI, whose data is added to."""
     with postgres(folder) as url, milvus(folder) as uri:
         engine = connect(url)
         migrate(engine)

@@ -76,8 +76,6 @@ def test_collections_that_milvus_lost_are_made_and_filled_again(
         (key,) = shop.captions(session)
     vector = tiny_encoder.encode_texts(["p"])[0]
     store_features(sessions, build.encoder_id, "text", [SubjectFeatures(key, vector, None)])
-        sessions, build.encoder_id, "text", [SubjectFeatures(key, tiny_encoder.encode_texts(["p"])[0], None)]
-    )
     write_due(sessions, index, build, 10)
     index.drop_collection(build.image_collection)
     with session_scope(sessions) as session:
