@@ -51,7 +51,7 @@ HOSTILE: dict[str, Any] = {
     "brand": SCRIPT,
     "category": [SCRIPT],
     "attributes": {"colour": SCRIPT, SCRIPT: "x", "material": "red;background:url(//evil.example)"},
-    "variants": [{"sku": SCRIPT, "title": SCRIPT}, {"sku": "b", "title": "'\"><b>"}],
+    "variants": [{"sku": "ZYZ-1", "title": SCRIPT}, {"sku": SCRIPT, "title": "'\"><b>"}],
     "captions": [SCRIPT],
     "price": 1,
     "currency": "EUR",

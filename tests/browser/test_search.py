@@ -154,7 +154,8 @@ def test_a_picture_that_is_pasted_or_dropped_finds_its_product(shop: Page, tmp_p
     for number, event in ((41, "paste"), (42, "drop")):
         wanted, path = kept_picture(tmp_path, number)
         act = {
-            "paste": "document.body.dispatchEvent(new ClipboardEvent('paste', {clipboardData: transfer, bubbles: true}))",
+            "paste": """document.body.dispatchEvent(
+                new ClipboardEvent('paste', {clipboardData: transfer, bubbles: true}))""",
             "drop": """const box = document.querySelector('#shop').shadowRoot.querySelector('.box-input');
                 for (const name of ['dragenter', 'dragover', 'drop'])
                   box.dispatchEvent(new DragEvent(name, {dataTransfer: transfer, bubbles: true, cancelable: true}))""",
