@@ -10,10 +10,10 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from backend.commands import demo, doctor, keys, run
+from backend.commands import demo, doctor, encoder, images, imports, keys, run, schema
 from backend.errors import AppError
 
-COMMANDS: tuple[ModuleType, ...] = (run, demo, keys, doctor)
+COMMANDS: tuple[ModuleType, ...] = (run, demo, encoder, imports, images, keys, schema, doctor)
 
 
 class ErrorsAsSentences(TyperGroup):

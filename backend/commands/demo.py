@@ -12,9 +12,6 @@ if TYPE_CHECKING:
     from backend.queue import Queue
     from backend.settings import Settings
 
-LONGEST_WAIT_S = 1800.0
-"""Without progress for this long the worker is taken to be stuck."""
-
 
 def register(app: typer.Typer) -> None:
     """Add ``demo`` to ``app``."""
@@ -65,6 +62,7 @@ def move_in(settings: "Settings", sessions: "sessionmaker[Session]") -> None:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+    from backend.commands.waiting import wait_until_indexed
     from backend.queue import INGEST_DUE, Queue
 
     columns = (TextColumn("{task.description:<24}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
@@ -73,7 +71,7 @@ def move_in(settings: "Settings", sessions: "sessionmaker[Session]") -> None:
         _draw(settings, progress)
         _import(settings, sessions, queue, progress)
         queue.nudge(INGEST_DUE)
-        _wait(sessions, progress)
+        wait_until_indexed(sessions, progress)
     (folder_of(settings) / "moved-in").touch()
 
 
@@ -108,32 +106,3 @@ def _import(settings: "Settings", sessions: "sessionmaker[Session]", queue: "Que
     report = Importer(sessions, BlobStore(settings.blob_dir), options, on_batch=on_batch).run(feed)
     if report.problem or report.counts["rejected"] or report.counts["images_missing"]:
         raise Unprocessable("The demo shop was not imported whole.", found=report.problem or dict(report.counts))
-
-
-def _wait(sessions: "sessionmaker[Session]", progress: "Progress") -> None:
-    """Show how many products can be searched, until all can be."""
-    import time
-
-    from sqlalchemy import func, select
-
-    from backend.catalog.models import Product
-    from backend.db import session_scope
-    from backend.errors import Unavailable
-    from backend.generations.backlog import count_due
-
-    with session_scope(sessions) as session:
-        total = session.scalar(select(func.count()).select_from(Product).where(Product.deleted_at.is_(None))) or 0
-    shown = progress.add_task("Embedding and indexing", total=total)
-    last, since = -1, time.monotonic()
-    while True:
-        with session_scope(sessions) as session:
-            due = count_due(session)
-        waiting = due["products"] + due["images"]
-        progress.update(shown, completed=total - due["products"])
-        if not waiting:
-            return
-        if waiting != last:
-            last, since = waiting, time.monotonic()
-        if time.monotonic() - since > LONGEST_WAIT_S:
-            raise Unavailable("The worker makes no progress: see `morelike doctor` and logs/worker.log.", found=waiting)
-        time.sleep(0.5)

@@ -91,7 +91,7 @@ def _database(settings: "Settings") -> Iterator[Finding]:
         missing = missing_migrations(engine)
     finally:
         engine.dispose()
-    advice = "Start the stack again, or run `alembic upgrade head`, to bring it up to date" if missing else ""
+    advice = "`morelike migrate` brings it up to date" if missing else ""
     state = f"{len(missing)} migrations behind" if missing else "schema up to date"
     yield Finding("Database", not missing, f"PostgreSQL {version} answers, {state}", advice)
 
