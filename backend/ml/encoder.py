@@ -19,6 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import nn
 
+from backend.errors import Unavailable
 from backend.ml.dual_encoder import Encoder, EncoderCard, EncoderParts, ImageFeatures, TextFeatures, hash_weights
 from backend.ml.image_tower import Precision
 
@@ -48,14 +49,13 @@ _LOAD_ERRORS = (
 """What open_clip raises when a configuration, weights or the network are not as it needs them."""
 
 
-class EncoderUnavailableError(ValueError):
+class EncoderUnavailableError(Unavailable, ValueError):
     """The encoder named cannot be had here: no such model, tag or directory, or no network."""
 
-    def __init__(self, detail: str, *, found: object, expected: object) -> None:
-        super().__init__(f"{detail} Found: {found}. Expected: {expected}.")
-        self.detail = detail
-        self.found = found
-        self.expected = expected
+    title = "Encoder unavailable"
+
+    def __str__(self) -> str:
+        return f"{self.detail} Found: {self.found}. Expected: {self.expected}."
 
 
 @dataclass(frozen=True)
