@@ -15,7 +15,7 @@ from backend.access.dependencies import (
     StorefrontCaller,
 )
 from backend.catalog.batch import BatchVerdicts, as_lines, write_batch
-from backend.catalog.parked import ImagePage, ImageRetry, ImagesRetried, ImageState, list_images, retry_images
+from backend.catalog.image_rows import ImagePage, ImageRetry, ImagesRetried, ImageState, list_images, retry_images
 from backend.catalog.reads import get_product
 from backend.catalog.repository import delete_product, upsert_products
 from backend.catalog.schemas import Instant, ProductId, ProductIn, ProductOut, ProductPut, Status, Verdict

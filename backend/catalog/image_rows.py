@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
-from backend.catalog.models import Product, ProductImage
+from backend.catalog.models import Caption, Product, ProductImage
 
 ImageState = Literal["pending", "ready", "parked"]
 
@@ -93,3 +93,22 @@ def retry_images(session: Session, ids: Sequence[int] | None = None) -> int:
         statement = statement.where(ProductImage.id.in_(ids))
     again = statement.values(state="pending", attempts=0, due_at=func.now(), error=None).returning(ProductImage.id)
     return len(session.scalars(again).all())
+
+
+def count_untried(session: Session) -> int:
+    """Images of products for sale that nobody has tried to get yet."""
+    untried = (ProductImage.state == "pending", ProductImage.attempts == 0, Product.deleted_at.is_(None))
+    joined = select(func.count()).select_from(ProductImage).join(Product, Product.number == ProductImage.product)
+    return session.scalar(joined.where(*untried)) or 0
+
+
+def count_vectors(session: Session) -> int:
+    """Vectors that the catalogue needs in an index: one for each image that was not given up on, and each caption."""
+    alive = select(Product.number).where(Product.deleted_at.is_(None))
+    images = select(func.count()).select_from(ProductImage).where(ProductImage.state != "parked")
+    captions = select(func.count()).select_from(Caption)
+    counts = (
+        images.where(ProductImage.product.in_(alive)).scalar_subquery(),
+        captions.where(Caption.product.in_(alive)).scalar_subquery(),
+    )
+    return session.scalar(select(counts[0] + counts[1])) or 0
