@@ -11,9 +11,9 @@ from sqlalchemy import select, text
 from sqlalchemy.orm import Session, sessionmaker
 
 from backend.blobs import BlobStore, content_hash
+from backend.catalog.image_rows import list_images, retry_images
 from backend.catalog.images import FetchLimits, FetchReport, fetch_due
 from backend.catalog.models import Caption, ImageFile, Product, ProductImage
-from backend.catalog.image_rows import list_images, retry_images
 from backend.catalog.repository import delete_product, upsert_products
 from backend.catalog.schemas import ProductIn
 from backend.db import session_scope
