@@ -40,12 +40,12 @@ class UnitHasher:
 def load_unit_hasher(session: Session) -> UnitHasher:
     """The installation's secrets; the first one is made when there is none."""
     statement = select(UnitKey.id, UnitKey.secret).order_by(UnitKey.id.desc())
-    found = session.execute(statement).tuples().all()
+    found = session.execute(statement).all()
     if not found:
         # processes that start at the same moment must agree on one secret: the first to insert number 1 wins
         first = insert(UnitKey).values(id=1, secret=secrets.token_bytes(32)).on_conflict_do_nothing()
         session.execute(first)
-        found = session.execute(statement).tuples().all()
+        found = session.execute(statement).all()
     return UnitHasher(tuple((key_id, bytes(secret)) for key_id, secret in found))
 
 

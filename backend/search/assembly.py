@@ -3,13 +3,16 @@
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import lru_cache, partial
 
 from redis import Redis
 from sqlalchemy.orm import Session, sessionmaker
 
+from backend.generations.encoders import DEMO_ENCODER
 from backend.generations.serving import ServingHolder
 from backend.http import SafeFetcher
-from backend.ml.encoder import Encoder
+from backend.ml.encoder import Encoder, load_encoder
+from backend.ml.image_tower import Precision
 from backend.search.candidates import Retrieval
 from backend.search.cursor import OrderStore
 from backend.search.encoder_thread import EncoderThread
@@ -24,15 +27,21 @@ REDIS_TIMEOUT_S = 0.5
 """Redis is an accelerator here: one that hangs must not hold a search up."""
 
 
+@lru_cache(maxsize=1)
+def _opened(source: str, device: str, precision: Precision) -> Encoder:
+    """The encoder for queries: one torch thread, shared by all apps of a process."""
+    return load_encoder(source, device=device, precision=precision, threads=1, demo_dir=DEMO_ENCODER)
+
+
 @contextmanager
 def assembled(
-    settings: Settings, sessions: sessionmaker[Session], index: VectorIndex, holder: ServingHolder, encoder: Encoder
+    settings: Settings, sessions: sessionmaker[Session], index: VectorIndex, holder: ServingHolder
 ) -> Iterator[Searcher]:
     """A searcher with its threads running; they end with the block."""
     redis = Redis.from_url(
         settings.redis_url or "", socket_timeout=REDIS_TIMEOUT_S, socket_connect_timeout=REDIS_TIMEOUT_S
     )
-    thread = EncoderThread(encoder)
+    thread = EncoderThread(partial(_opened, settings.encoder, settings.device, settings.precision))
     thread.start()
     limits = PictureLimits(settings.image_max_bytes, settings.image_max_pixels)
     fetcher = SafeFetcher(

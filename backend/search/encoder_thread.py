@@ -25,6 +25,12 @@ QUEUE_LIMIT = 512
 """Requests that may wait; further ones are told to come back."""
 
 
+class EncoderNotLoaded(Unavailable):
+    """This process has no encoder, or another one than the live generation needs."""
+
+    title = "Encoder not loaded"
+
+
 class EncoderBusy(Unavailable):
     """More queries wait for the encoder than it will serve in time."""
 
@@ -40,13 +46,16 @@ class _Job(Generic[T]):
 class EncoderThread:
     """Encodes one text or picture at a time for its caller, batched with those of other callers.
 
+    The encoder is loaded by the thread, so that what needs none (browsing, queries encoded before) is answered at once.
+
     Args:
-        encoder: used by this thread alone.
+        load: gives the encoder; called once, by the thread.
         patience_s: seconds a caller waits before it is told that the encoder is busy.
     """
 
-    def __init__(self, encoder: Encoder, *, patience_s: float = 20.0) -> None:
-        self.encoder = encoder
+    def __init__(self, load: Callable[[], Encoder], *, patience_s: float = 20.0) -> None:
+        self._load = load
+        self._loaded: Future[Encoder] = Future()
         self._patience_s = patience_s
         self._jobs: queue.Queue[_Job[Any] | None] = queue.Queue(QUEUE_LIMIT)
         self._thread = threading.Thread(target=self._run, name="encoder", daemon=True)
@@ -61,6 +70,20 @@ class EncoderThread:
             self._jobs.put(None)
             self._thread.join(timeout=self._patience_s)
 
+    @property
+    def encoder(self) -> Encoder:
+        """The encoder, once it is loaded.
+
+        Raises:
+            EncoderNotLoaded: loading failed or takes too long.
+        """
+        try:
+            return self._loaded.result(self._patience_s)
+        except FutureTimeout as error:
+            raise EncoderNotLoaded("the encoder is still being loaded; try again soon") from error
+        except Exception as error:
+            raise EncoderNotLoaded(f"the encoder could not be loaded: {error}") from error
+
     def encode_text(self, text: str) -> Vector:
         """(d,) raw unit vector of ``text``."""
         return self._ask(text)
@@ -70,6 +93,7 @@ class EncoderThread:
         return self._ask(image)
 
     def _ask(self, subject: str | Image.Image) -> Vector:
+        _ = self.encoder  # without one there is nobody to answer
         job: _Job[Any] = _Job(subject, Future())
         try:
             self._jobs.put_nowait(job)
@@ -83,10 +107,16 @@ class EncoderThread:
 
         # with two threads on a busy two-core machine one query took 756 ms, with one 21 ms
         torch.set_num_threads(1)
+        try:
+            encoder = self._load()
+        except Exception as error:  # noqa: BLE001  callers are told; whoever waits for the process sees it unready
+            self._loaded.set_exception(error)
+            return
+        self._loaded.set_result(encoder)
         while (first := self._jobs.get()) is not None:
             batch, ending = self._collect(first)
-            self._encode([job for job in batch if isinstance(job.subject, str)], self.encoder.encode_texts)
-            self._encode([job for job in batch if not isinstance(job.subject, str)], self.encoder.encode_images)
+            self._encode([job for job in batch if isinstance(job.subject, str)], encoder.encode_texts)
+            self._encode([job for job in batch if not isinstance(job.subject, str)], encoder.encode_images)
             if ending:
                 return
 

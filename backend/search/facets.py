@@ -64,7 +64,7 @@ def _terms(session: Session, name: str, conditions: Conditions) -> dict[str, int
     attribute = name.removeprefix("attributes.")
     if attribute != name:
         parameters["attribute"] = attribute
-    rows = session.execute(conditions.statement(_TERMS.get(name, _ATTRIBUTE)), parameters).tuples()
+    rows = session.execute(conditions.statement(_TERMS.get(name, _ATTRIBUTE)), parameters)
     return {label: count for label, count in rows if label is not None}
 
 
@@ -74,7 +74,7 @@ def _prices(session: Session, conditions: Conditions) -> dict[str, Any]:
     if least is None:
         return {"min": None, "max": None, "ranges": []}
     step = round_step(most - least)
-    rows = session.execute(conditions.statement(_PRICE_STEPS), {**parameters, "step": step}).tuples()
+    rows = session.execute(conditions.statement(_PRICE_STEPS), {**parameters, "step": step})
     ranges = [{"gte": _money(place * step), "lt": _money((place + 1) * step), "count": count} for place, count in rows]
     return {"min": least, "max": most, "ranges": ranges}
 

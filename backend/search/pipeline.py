@@ -95,6 +95,10 @@ class Searcher:
         shown = _Shown(served.total, cursor.encode(self.hasher) if cursor else None, None, hits)
         return _answer(served, shown) | {"took_ms": round((time.perf_counter() - started) * 1000, 1)}
 
+    def check_ready(self) -> None:
+        """Raise what a search by new words would: nothing serves, or its encoder is not loaded."""
+        self._queries.expect_encoder(self._holder.current)
+
     @property
     def hasher(self) -> UnitHasher:
         """The installation's secrets, read once."""

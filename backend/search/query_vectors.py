@@ -12,11 +12,11 @@ from sqlalchemy.orm import Session, sessionmaker
 from backend.blobs import content_hash
 from backend.catalog.pictures import decode
 from backend.db import commit_asynchronously, session_scope
-from backend.errors import Conflict, NotFound, TooLarge, Unavailable, Unprocessable
+from backend.errors import Conflict, NotFound, TooLarge, Unprocessable
 from backend.generations.serving import Serving
 from backend.http import SafeFetcher
 from backend.ml.scoring import Kind
-from backend.search.encoder_thread import EncoderThread
+from backend.search.encoder_thread import EncoderNotLoaded, EncoderThread
 from backend.search.schemas import QueryImage
 from backend.search.vector_cache import VectorCache
 
@@ -39,12 +39,6 @@ class PictureForgotten(Conflict):
     """A list found by a picture cannot be continued: pictures are not kept, and its vector has expired."""
 
     title = "Picture no longer known"
-
-
-class EncoderNotLoaded(Unavailable):
-    """The live generation needs another encoder than this process has loaded."""
-
-    title = "Encoder not loaded"
 
 
 @dataclass(frozen=True)
@@ -137,7 +131,7 @@ class QueryEncoder:
         vector = self._known_picture(serving, key)
         if vector is None:
             picture = decode(data, self._limits.max_pixels)
-            self._expect(serving)
+            self.expect_encoder(serving)
             vector = self._cache.put(serving.weights_hash, f"image:{key}", self._thread.encode_image(picture))
             if keep:
                 self._keep_picture(serving, key, vector)
@@ -168,11 +162,25 @@ class QueryEncoder:
             without,
         )
 
+    def expect_encoder(self, serving: Serving) -> None:
+        """Check that this process can encode for ``serving``.
+
+        Raises:
+            EncoderNotLoaded: it has no encoder, or another one.
+        """
+        encoder = self._thread.encoder
+        if serving.weights_hash != encoder.weights_hash:
+            raise EncoderNotLoaded(
+                "the live generation needs another encoder than this process has loaded; restart it",
+                found=encoder.id,
+                expected=serving.encoder_id,
+            )
+
     def _text(self, serving: Serving, words: str) -> Vector:
         cached = self._cache.get(serving.weights_hash, f"text:{words}")
         if cached is not None:
             return cached
-        self._expect(serving)
+        self.expect_encoder(serving)
         return self._cache.put(serving.weights_hash, f"text:{words}", self._thread.encode_text(words))
 
     def _known_picture(self, serving: Serving, key: str) -> Vector | None:
@@ -211,14 +219,6 @@ class QueryEncoder:
         if either is None:
             raise NotEmbeddedYet("nothing of this product has been embedded yet; try again soon", found=product_id)
         return found.number, either, caption if caption is not None else either
-
-    def _expect(self, serving: Serving) -> None:
-        if serving.weights_hash != self._thread.encoder.weights_hash:
-            raise EncoderNotLoaded(
-                "the live generation needs another encoder than this process has loaded; restart it",
-                found=self._thread.encoder.id,
-                expected=serving.encoder_id,
-            )
 
 
 def through_query_head(query_heads: bytes | None, vectors: Vector) -> Vector:

@@ -71,7 +71,7 @@ class SearchRequest(BaseModel):
     image: QueryImage | None = None
     product_id: ProductId | None = Field(None, description="More like this product, which is left out itself.")
     filters: SearchFilters = Field(default_factory=SearchFilters)
-    facets: list[Annotated[str, Field(pattern=FACET)]] = Field(
+    facets: list[Annotated[Line, Field(pattern=FACET)]] = Field(
         default_factory=list, max_length=10, description="brand, category, price, availability, attributes.NAME"
     )
     sort: Sort = "relevance"
