@@ -1,5 +1,6 @@
 """morelike.js: the modules of static/morelike as one classic script, put together when the API starts."""
 
+import gzip
 import json
 import re
 from dataclasses import dataclass
@@ -34,9 +35,10 @@ _EXPORT = re.compile(r"^export ", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Asset:
-    """A file as it is served."""
+    """A file as it is served. ``packed`` is its gzip form, a quarter as large; ``etag`` stands for both."""
 
     content: bytes
+    packed: bytes
     media_type: str
     etag: str
 
@@ -70,5 +72,6 @@ def page_files() -> dict[str, Asset]:
 
 
 def asset(content: bytes, media_type: str) -> Asset:
-    """``content`` with the tag by which a browser knows that it has it already."""
-    return Asset(content, media_type, f'"{sha256(content).hexdigest()[:20]}"')
+    """``content`` with the tag by which a browser knows that it has it already; a weak one, for it has two forms."""
+    packed = gzip.compress(content, mtime=0)
+    return Asset(content, packed, media_type, f'W/"{sha256(content).hexdigest()[:20]}"')

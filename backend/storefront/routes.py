@@ -25,6 +25,7 @@ REVALIDATED = "public, max-age=300, stale-while-revalidate=86400"
 
 EXAMPLE_HASH = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 SeenTag = Annotated[str | None, Header(alias="If-None-Match", include_in_schema=False)]
+Packing = Annotated[str, Header(alias="Accept-Encoding", include_in_schema=False)]
 
 
 class NoSuchFile(NotFound):
@@ -45,24 +46,24 @@ class KeywordCount(BaseModel):
 
 
 @router.get("/", include_in_schema=False)
-def page(seen: SeenTag = None) -> Response:
+def page(seen: SeenTag = None, packing: Packing = "") -> Response:
     """The shop."""
-    return _send(page_files()["index.html"], seen, "no-cache", {"Content-Security-Policy": PAGE_POLICY})
+    return _send(page_files()["index.html"], seen, packing, "no-cache", {"Content-Security-Policy": PAGE_POLICY})
 
 
 @router.get("/static/{name}", include_in_schema=False)
-def page_file(name: str, seen: SeenTag = None) -> Response:
+def page_file(name: str, seen: SeenTag = None, packing: Packing = "") -> Response:
     """A file of the shop's page."""
     found = page_files().get(name)
     if found is None:
         raise NoSuchFile("the page has no such file", found=name, expected=sorted(page_files()))
-    return _send(found, seen, "no-cache")
+    return _send(found, seen, packing, "no-cache")
 
 
 @router.get("/morelike.js", include_in_schema=False)
-def morelike_script(seen: SeenTag = None) -> Response:
+def morelike_script(seen: SeenTag = None, packing: Packing = "") -> Response:
     """The search for any page."""
-    return _send(script(), seen, REVALIDATED, PUBLIC)
+    return _send(script(), seen, packing, REVALIDATED, PUBLIC)
 
 
 _IMAGE_ANSWERS: dict[int | str, dict[str, Any]] = {
@@ -103,9 +104,11 @@ def keyword_count(
     return KeywordCount(text=text, products=count_titles(session, text))
 
 
-def _send(asset: Asset, seen: str | None, cache: str, headers: dict[str, str] | None = None) -> Response:
-    """``asset``, or the word that the browser has it already."""
-    answer = {"ETag": asset.etag, "Cache-Control": cache, **(headers or {})}
+def _send(asset: Asset, seen: str | None, packing: str, cache: str, headers: dict[str, str] | None = None) -> Response:
+    """``asset``, packed where the browser unpacks, or the word that the browser has it already."""
+    answer = {"ETag": asset.etag, "Cache-Control": cache, "Vary": "Accept-Encoding", **(headers or {})}
     if seen is not None and asset.etag in seen:
         return Response(status_code=304, headers=answer)
+    if "gzip" in packing:
+        return Response(asset.packed, media_type=asset.media_type, headers=answer | {"Content-Encoding": "gzip"})
     return Response(asset.content, media_type=asset.media_type, headers=answer)

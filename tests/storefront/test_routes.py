@@ -59,6 +59,15 @@ def test_the_script_may_be_loaded_from_anywhere_and_is_not_sent_twice(api: TestC
     assert (again.status_code, again.content) == (304, b"")
 
 
+def test_the_script_is_packed_for_those_who_unpack(api: TestClient) -> None:
+    packed = api.get("/morelike.js", headers={"Accept-Encoding": "gzip"})
+    plain = api.get("/morelike.js", headers={"Accept-Encoding": "identity"})
+    assert packed.headers["Content-Encoding"] == "gzip"
+    assert "Content-Encoding" not in plain.headers
+    assert packed.text == plain.text
+    assert int(packed.headers["Content-Length"]) * 3 < int(plain.headers["Content-Length"])
+
+
 def test_an_image_comes_as_it_was_kept(api: TestClient, keep: Keep) -> None:
     key = keep(Image.new("RGB", (60, 40), "orange"), "PNG")
     answer = api.get(f"/images/{key}")
