@@ -92,7 +92,7 @@ class ImageTower:
             if fidelity >= MIN_FIDELITY:
                 return candidate, notes[-1], reduced
             notes[-1] += f", below {MIN_FIDELITY}"
-        return "fp32", "; ".join(notes) or f"fp32 is what {self.device.type} computes in here", reference
+        return "fp32", "; ".join(notes) or "fp32, with which nothing is lost", reference
 
     def _placed(self, visual: nn.Module, precision: str) -> nn.Module:
         tower = visual.to(self.device, DTYPES[precision]).eval().requires_grad_(False)
