@@ -37,6 +37,16 @@ def wait_until_indexed(sessions: "sessionmaker[Session]", progress: "Progress") 
         time.sleep(0.5)
         products, images = _waiting(sessions)
     progress.update(shown, completed=total)
+    _calibrate(sessions)
+
+
+def _calibrate(sessions: "sessionmaker[Session]") -> None:
+    """Put scores on the scale of what was imported now, rather than at the next sweep."""
+    from backend.db import session_scope
+    from backend.generations.calibrate import recalibrate_when_outgrown
+
+    with session_scope(sessions) as session:
+        recalibrate_when_outgrown(session, actor="import")
 
 
 def _alive(sessions: "sessionmaker[Session]") -> int:

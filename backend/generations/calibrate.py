@@ -76,6 +76,7 @@ def recalibrate(session: Session, *, actor: str) -> int | None:
 
 def recalibrate_when_outgrown(session: Session, *, actor: str) -> int | None:
     """Recalibrate once half as many products again are indexed as the live calibration was measured on."""
+    lock_generations(session)  # an import that ends and a sweep may ask at the same time
     live = live_generation(session)
     if live is None:
         return None
