@@ -112,6 +112,7 @@ _LINES = (
     '{"id": "p1", "title": "Toy, Polyester", "images": ["https://shop.example/p1.jpg"]}\n'
     '{"id": "p2", "deleted": true, "updated_at": "2026-11-20T09:00:00Z"}\n'
 )
+_VERDICTS = '{"line": 1, "id": "p1", "status": "created", "detail": null, "errors": []}\n'
 _BATCH_BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
@@ -125,7 +126,7 @@ _BATCH_BODY: dict[str, Any] = {
     "/v1/products:batch",
     operation_id="write_products",
     openapi_extra=_BATCH_BODY,
-    responses={200: {"content": {NDJSON: {"schema": {"type": "string"}}}}},
+    responses={200: {"content": {NDJSON: {"schema": {"type": "string"}, "example": _VERDICTS}}}},
 )
 def write_products(
     _caller: ServerCaller,  # before the body, which strangers may not make this server read

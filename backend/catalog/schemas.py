@@ -59,6 +59,7 @@ def _kept_price(value: Decimal) -> Decimal:
 
 def web_address(value: str) -> str:
     """``value`` as an ASCII URL: what is not ASCII is percent-encoded, what is neither http nor https refused."""
+    _on_one_line(value)
     ascii_only = quote(value, safe="%:/?#[]@!$&'()*+,;=~-._|^`{}\\\"<>") if not value.isascii() else value
     ascii_only = ascii_only.replace(" ", "%20")
     try:
@@ -71,7 +72,7 @@ def web_address(value: str) -> str:
 
 
 def _link(value: str) -> str:
-    return value if value.startswith("/") and not value.startswith("//") else web_address(value)
+    return _on_one_line(value) if value.startswith("/") and not value.startswith("//") else web_address(value)
 
 
 def _image_source(value: str) -> str:
@@ -264,7 +265,8 @@ def problems(error: ValidationError) -> list[Problem]:
         said = finding["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
         if field in by_field:  # each member of a union has its say
             said = f"{by_field[field].expected}, or {said}"
-        by_field[field] = Problem(field, short(finding.get("input")), said)
+        absent = finding["type"] == "missing"  # its input is everything around it
+        by_field[field] = Problem(field, None if absent else short(finding.get("input")), "a value" if absent else said)
     return list(by_field.values())
 
 
