@@ -3,13 +3,11 @@
 import json
 import shutil
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import huggingface_hub.constants
 import numpy as np
 import open_clip
-import open_clip.factory
 import pytest
 import torch
 
@@ -22,18 +20,6 @@ from backend.ml.encoder import (
 )
 from tests.fixtures.encoders import TINY_CLIP, write_encoder
 from tests.ml.pictures import pictures
-
-
-@pytest.fixture
-def named_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A model that open_clip knows by name, with a file of weights for its tag."""
-    config = TINY_CLIP | {"text_cfg": TINY_CLIP["text_cfg"] | {"vocab_size": 49408}}
-    monkeypatch.setattr(open_clip.factory, "_MODEL_CONFIG_PATHS", [*open_clip.factory._MODEL_CONFIG_PATHS])
-    (tmp_path / "tiny-named.json").write_text(json.dumps(config))
-    open_clip.add_model_config(tmp_path / "tiny-named.json")
-    weights = write_encoder(tmp_path / "weights", config, bpe_merges=None) / "open_clip_model.safetensors"
-    yield f"tiny-named:{weights}"
-    del open_clip.factory._MODEL_CONFIGS["tiny-named"]
 
 
 def test_a_model_by_name_and_its_fetched_directory_are_the_same_encoder(named_source: str, tmp_path: Path) -> None:
