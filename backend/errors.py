@@ -107,6 +107,10 @@ class RateLimited(AppError):
     title = "Too many requests"
 
 
+class InternalError(AppError):
+    """The server failed at something that nobody foresaw; its log has the trace."""
+
+
 class Unavailable(AppError):
     """A component that is needed does not answer."""
 

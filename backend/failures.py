@@ -15,6 +15,7 @@ from backend.errors import (
     AppError,
     BadRequest,
     Forbidden,
+    InternalError,
     MethodNotAllowed,
     NotFound,
     TooLarge,
@@ -67,7 +68,7 @@ async def _http(request: Request, error: Exception) -> Response:
     elif error.status_code == 404:
         problem = NotFound("there is nothing at this address", found=request.url.path)
     else:
-        kind = _BY_STATUS.get(error.status_code, BadRequest if error.status_code < 500 else AppError)
+        kind = _BY_STATUS.get(error.status_code, BadRequest if error.status_code < 500 else InternalError)
         problem = kind(str(error.detail))
     return problem_response(problem, request_id_of(request.scope), {"Allow": allowed} if allowed else None)
 
@@ -84,7 +85,7 @@ def problem_of(error: RequestValidationError, content_type: str | None) -> AppEr
     if first["type"] == "json_invalid":
         place, why = first["loc"][-1], first["ctx"]["error"]
         return BadRequest(f"the body is not JSON: {why} at character {place}", expected="JSON (RFC 8259)")
-    if first["loc"] == ("body",) and isinstance(first.get("input"), bytes | str):
+    if first["loc"] == ("body",) and isinstance(first.get("input"), bytes):
         return UnsupportedMedia("the body is not sent as JSON", found=content_type, expected="application/json")
     errors = _findings(findings, error.body)
     where = f"{errors[0]['in']} {errors[0]['pointer']}".strip()

@@ -10,6 +10,7 @@ from backend.errors import (
     AppError,
     BadRequest,
     Forbidden,
+    InternalError,
     NotFound,
     RateLimited,
     TooLarge,
@@ -47,7 +48,7 @@ _EXAMPLES: tuple[AppError, ...] = (
         expected="at most 1200 requests a minute",
         retry_after_s=1,
     ),
-    AppError("the server failed; its log has the trace"),
+    InternalError("the server failed; its log has the trace"),
     Unavailable("the database does not answer", component="database"),
 )
 
@@ -125,7 +126,7 @@ def _add_problems(path: str, operation: dict[str, Any]) -> None:
         UnsupportedMedia: has_body,
         Unprocessable: has_body or "parameters" in operation,
         RateLimited: is_guarded,
-        AppError: True,
+        InternalError: True,
         Unavailable: True,
     }
     responses = operation["responses"]

@@ -10,25 +10,20 @@ from sqlalchemy.orm import Session
 
 from backend.access.models import AuditEntry
 
+ENTRY_EXAMPLE: dict[str, Any] = {
+    "id": 7,
+    "actor": "command line",
+    "action": "key_created",
+    "subject": "key 3",
+    "details": {"name": "my shop", "scope": "storefront", "origins": ["https://shop.example"]},
+    "at": "2026-11-21T09:00:00Z",
+}
+
 
 class AuditEntryRead(BaseModel):
     """One change."""
 
-    model_config = ConfigDict(
-        from_attributes=True,
-        json_schema_extra={
-            "examples": [
-                {
-                    "id": 7,
-                    "actor": "command line",
-                    "action": "key_created",
-                    "subject": "key 3",
-                    "details": {"name": "my shop", "scope": "storefront", "origins": ["https://shop.example"]},
-                    "at": "2026-11-21T09:00:00Z",
-                }
-            ]
-        },
-    )
+    model_config = ConfigDict(from_attributes=True, json_schema_extra={"examples": [ENTRY_EXAMPLE]})
 
     id: int
     actor: str
@@ -40,6 +35,8 @@ class AuditEntryRead(BaseModel):
 
 class AuditPage(BaseModel):
     """Changes, newest first. ``cursor`` continues with older ones; null at the end."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"entries": [ENTRY_EXAMPLE], "cursor": 7}]})
 
     entries: list[AuditEntryRead]
     cursor: int | None

@@ -9,7 +9,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from backend.access.problems import refuse
-from backend.errors import AppError
+from backend.errors import InternalError
 from backend.logs import get_logger
 from backend.metrics import REQUESTS
 
@@ -55,7 +55,7 @@ class Observe:
             log.exception("request_failed", method=scope["method"], route=route_of(scope))
             if status:  # the answer has begun: the server must break the connection off
                 raise
-            await refuse(AppError("the server failed; its log has the trace"), scope, receive, observed_send)
+            await refuse(InternalError("the server failed; its log has the trace"), scope, receive, observed_send)
         finally:
             _record(scope, status, perf_counter() - begun)
 

@@ -7,30 +7,26 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from backend.generations.models import Generation, IndexBuild
 
+GENERATION_EXAMPLE: dict[str, Any] = {
+    "id": "g7",
+    "state": "live",
+    "encoder": "demo@1f0c9be77a12",
+    "build": 2,
+    "image_collection": "images_b2",
+    "caption_collection": "captions_b2",
+    "calibration": {"caption_weight": 0.5, "products": 2400},
+    "data_range": {},
+    "gate_report": {},
+    "code_version": "0.1.0",
+    "created_at": "2026-11-21T02:00:00Z",
+    "live_at": "2026-11-21T02:04:00Z",
+}
+
 
 class GenerationRead(BaseModel):
     """One generation: what it searches with, and its state."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "id": "g7",
-                    "state": "live",
-                    "encoder": "demo@1f0c9be77a12",
-                    "build": 2,
-                    "image_collection": "images_b2",
-                    "caption_collection": "captions_b2",
-                    "calibration": {"caption_weight": 0.5, "products": 2400},
-                    "data_range": {},
-                    "gate_report": {},
-                    "code_version": "0.1.0",
-                    "created_at": "2026-11-21T02:00:00Z",
-                    "live_at": "2026-11-21T02:04:00Z",
-                }
-            ]
-        }
-    )
+    model_config = ConfigDict(json_schema_extra={"examples": [GENERATION_EXAMPLE]})
 
     id: str = Field(description="Name of the generation, as in the `generation` of a search's answer.")
     state: str = Field(description="trained, ready, live, retired, rejected or failed.")
@@ -66,5 +62,7 @@ class GenerationRead(BaseModel):
 
 class GenerationList(BaseModel):
     """Generations, newest first."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"generations": [GENERATION_EXAMPLE]}]})
 
     generations: list[GenerationRead]

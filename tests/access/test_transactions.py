@@ -20,7 +20,7 @@ def test_a_commit_that_fails_is_500_and_not_200(api: TestClient, session: Sessio
     quiet = TestClient(api.app, base_url="http://api.example", raise_server_exceptions=False)
     answer = quiet.post("/probe/fails-at-commit")
     assert answer.status_code == 500
-    assert answer.json()["type"] == "urn:morelike:problem:app-error"
+    assert answer.json()["type"] == "urn:morelike:problem:internal-error"
     assert session.scalar(text("SELECT to_regclass('once')")) is None
 
 
