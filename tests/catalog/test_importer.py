@@ -195,6 +195,14 @@ def test_merchant_feed_end_to_end(sessions: sessionmaker[Session], blobs: BlobSt
     assert (toy.price, toy.currency, toy.availability) == (9.99, "EUR", "in_stock")
 
 
+@pytest.mark.parametrize(("name", "created"), [("products.jsonl", 3), ("shopify-products.csv", 2)])
+def test_examples_are_imported_whole(
+    sessions: sessionmaker[Session], blobs: BlobStore, name: str, created: int
+) -> None:
+    report = run(sessions, blobs, Path(__file__).parents[2] / "examples" / name, currency="EUR")
+    assert (report.counts["created"], report.counts["rejected"], report.problem) == (created, 0, None)
+
+
 def test_photographs_are_refused_with_the_command_that_helps(
     sessions: sessionmaker[Session], blobs: BlobStore, tmp_path: Path
 ) -> None:

@@ -165,6 +165,25 @@ def test_parked_images_are_listed_and_tried_again(api: TestClient, keys: Keys, s
     assert api.post("/v1/images:retry", json={}, headers=keys.admin).json() == {"retried": 0}
 
 
-def test_every_operation_has_an_example(app: FastAPI) -> None:
-    paths = app.openapi()["paths"]
-    assert {"/v1/products/{product_id}", "/v1/products:batch", "/v1/images", "/v1/images:retry"} <= paths.keys()
+OPERATIONS = {
+    "get_product",
+    "put_product",
+    "delete_product",
+    "write_products",
+    "list_images",
+    "retry_images",
+}
+
+
+def test_every_operation_has_examples(app: FastAPI) -> None:
+    """Of its body where it has one, and of its answer."""
+    description = app.openapi()
+    found = {one["operationId"]: one for path in description["paths"].values() for one in path.values()}
+
+    def shown(content: dict[str, Any]) -> bool:
+        name = content["schema"].get("$ref", "").rpartition("/")[2]
+        return "example" in content or "examples" in description["components"]["schemas"].get(name, {})
+
+    for name in OPERATIONS:
+        assert shown(found[name]["responses"]["200"]["content"]["application/json"]), name
+        assert all(map(shown, found[name].get("requestBody", {}).get("content", {}).values())), name
