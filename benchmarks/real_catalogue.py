@@ -1,6 +1,6 @@
 """Recall on a real catalogue: photographs and titles through `morelike run`, `morelike import` and the API.
 
-    python -m benchmarks.real_catalogue --feed products.csv --images pictures.zip --encoder local-dir:DIR [--queries 500]
+    python -m benchmarks.real_catalogue --feed products.csv --images pictures.zip --encoder local-dir:DIR
 
 Starts the stack on a folder of its own, imports the feed with the real command, and asks the real API each title,
 vectors only. Beside it stands exact search with the same encoder: every vector that was stored, scored with numpy. Rows
