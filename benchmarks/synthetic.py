@@ -61,21 +61,23 @@ def attributes_of(place: int) -> dict[str, Any]:
     return {"percent": place % 100, "decile": place % 10, "half": place % 2, "material": WORDS[place % len(WORDS)]}
 
 
-def write_catalogue(session: Session, index: VectorIndex, products: int, dim: int, *, seed: int = 0) -> Synthetic:
-    """Write ``products`` with two images and two captions each, a live generation, and both collections."""
+def write_catalogue(
+    session: Session, index: VectorIndex, products: int, dim: int, *, rows: int = 2, seed: int = 0
+) -> Synthetic:
+    """Write ``products`` with ``rows`` images and captions each, a live generation, and both collections."""
     random = np.random.default_rng(seed)
     centres = unit_rows(random.normal(size=(max(products // CLUSTER, 1), dim)))
     no_offset = np.zeros(dim, dtype=np.float32)
     latent = blurred(random, centres[np.arange(products) % len(centres)], 0.7, no_offset)
     offsets = 0.5 * unit_rows(random.normal(size=(2, dim)))
-    rows = [_row(place) for place in range(products)]
+    shop = [_row(place) for place in range(products)]
     numbers = np.array(
-        session.scalars(insert(Product).returning(Product.number, sort_by_parameter_order=True), rows).all()
+        session.scalars(insert(Product).returning(Product.number, sort_by_parameter_order=True), shop).all()
     )
-    twice = np.repeat(latent, 2, axis=0)
-    owners = np.repeat(numbers, 2)
-    images = Side(blurred(random, twice, 0.8, offsets[0]), owners)
-    captions = Side(blurred(random, twice, 0.6, offsets[1]), owners)
+    each = np.repeat(latent, rows, axis=0)
+    owners = np.repeat(numbers, rows)
+    images = Side(blurred(random, each, 0.8, offsets[0]), owners)
+    captions = Side(blurred(random, each, 0.6, offsets[1]), owners)
     keys = _write_rows(session, images, captions)
     calibration = _calibration(random, latent, images, captions, offsets[1])
     build = _write_generation(session, dim, calibration)
@@ -84,8 +86,8 @@ def write_catalogue(session: Session, index: VectorIndex, products: int, dim: in
         (build.image_collection, build.caption_collection), (images, captions), keys, strict=True
     ):
         index.create_collection(name, dim)
-        _fill(index, name, side, side_keys, dict(zip(numbers.tolist(), rows, strict=True)))
-    return Synthetic([row["id"] for row in rows], numbers, images, captions, calibration, latent, offsets)
+        _fill(index, name, side, side_keys, dict(zip(numbers.tolist(), shop, strict=True)))
+    return Synthetic([row["id"] for row in shop], numbers, images, captions, calibration, latent, offsets)
 
 
 def make_queries(catalogue: Synthetic, count: int, *, seed: int = 1) -> tuple[list[str], Vectors]:
@@ -122,7 +124,7 @@ def _write_rows(session: Session, images: Side, captions: Side) -> tuple[NDArray
         image_rows.append(
             {
                 "product": owner,
-                "position": place % 2,
+                "position": place,
                 "source": source,
                 "state": "ready",
                 "content_hash": name,
@@ -132,7 +134,7 @@ def _write_rows(session: Session, images: Side, captions: Side) -> tuple[NDArray
         features.append({"encoder_id": ENCODER_ID, "kind": "image", "subject": name, "vector": vector.tobytes()})
     for place, (vector, owner) in enumerate(zip(captions.vectors, captions.products.tolist(), strict=True)):
         name = sha256(f"caption {place}".encode()).hexdigest()
-        kind = ("title", "given")[place % 2]
+        kind = ("given", "title")[place % 2]
         caption_rows.append({"product": owner, "source": kind, "text": f"a caption, number {place}", "text_hash": name})
         features.append({"encoder_id": ENCODER_ID, "kind": "text", "subject": name, "vector": vector.tobytes()})
     image_keys = session.scalars(
