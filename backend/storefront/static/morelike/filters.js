@@ -118,7 +118,7 @@ export class Filters {
     const price = (value) => money(value, currency, this.locale);
     const chips = chipsOf(this.filters, this.texts, price).map(({label, without}) =>
       h("li", {}, h("button", {type: "button", class: "chip", "aria-label": `${this.texts.remove}: ${label}`, onclick: () => this.onchange(without)},
-        label, icon("close"))));
+        h("span", {}, label), icon("close"))));
     this.chips.replaceChildren(...chips);
     this.chips.hidden = chips.length === 0;
   }
@@ -151,8 +151,15 @@ function priceLabel({gte, lte}, texts, price) {
     .filter(Boolean).join(" ");
 }
 
+/** How shops mean the commonest words: calmer than what the same words mean in a style sheet. */
+const SHADES = {
+  red: "#c8403c", orange: "#e8873a", yellow: "#f0c849", green: "#5b9a63", turquoise: "#49b5b0", blue: "#4571b8",
+  purple: "#8559a5", pink: "#eb9ab6", brown: "#80563b", black: "#2c2b2e", grey: "#949599", gray: "#949599", white: "#fbfaf6",
+};
+
 function swatch(value) {
-  const colour = value.toLowerCase().replace(/\s+/g, "");
+  const word = value.toLowerCase().replace(/\s+/g, "");
+  const colour = SHADES[word] ?? word;
   if (!CSS.supports("color", colour)) return null;
   const dot = h("span", {class: "swatch", "aria-hidden": "true"});
   dot.style.backgroundColor = colour;

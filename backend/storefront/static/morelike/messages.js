@@ -12,7 +12,7 @@ function panel(kind, iconName, title, text, ...actions) {
 export function emptyMessage(texts, chips, onfilters) {
   const buttons = chips.map(({label, without}) => h("button", {
     type: "button", class: "chip", "aria-label": `${texts.remove}: ${label}`, onclick: () => onfilters(without),
-  }, label, icon("close")));
+  }, h("span", {}, label), icon("close")));
   if (chips.length > 1) buttons.push(h("button", {type: "button", class: "text-button", onclick: () => onfilters({})}, texts.clearFilters));
   return panel("empty", "leaf", texts.emptyTitle, texts.emptyText, ...buttons);
 }
