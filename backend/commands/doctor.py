@@ -108,8 +108,10 @@ def _redis(settings: "Settings") -> Iterator[Finding]:
 def _worker(settings: "Settings") -> Iterator[Finding]:
     from celery import Celery
 
-    answers = Celery(broker=settings.redis_url).control.ping(timeout=3)
-    count = len(answers or [])
+    app = Celery(broker=settings.redis_url)
+    with app.connection_for_write() as connection:
+        connection.ensure_connection(max_retries=1, timeout=3)
+        count = len(app.control.ping(timeout=3, connection=connection) or [])
     advice = "" if count else "Nothing is downloaded, embedded or indexed until one runs: see logs/worker.log"
     yield Finding("Worker", count > 0, f"{count} running", advice)
 
@@ -147,7 +149,12 @@ def _index(settings: "Settings") -> Iterator[Finding]:
         yield Finding("Catalogue", well=True, fact="all of it is in the index")
     if due["parked_images"]:
         fact = f"{due['parked_images']:,} were given up on"
-        yield Finding("Images", well=True, fact=fact, advice="`morelike images` lists them and tries again")
+        yield Finding(
+            "Images",
+            well=True,
+            fact=fact,
+            advice="`morelike images parked` lists them, `morelike images retry` tries again",
+        )
 
 
 def _rows(settings: "Settings") -> Iterator[Finding]:
@@ -183,7 +190,8 @@ def _session(settings: "Settings") -> "Iterator[Session]":
 def _encoder(settings: "Settings") -> Iterator[Finding]:
     from backend.generations.encoders import open_encoder
 
-    encoder = open_encoder(settings)
+    # the worker may have all cores busy: one thread that is scheduled beats several that wait for each other
+    encoder = open_encoder(settings.model_copy(update={"torch_threads": 1}))
     yield Finding("Encoder", well=True, fact=f"{encoder.id} loads, {encoder.dim} numbers a vector")
 
 
