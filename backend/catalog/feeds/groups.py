@@ -19,7 +19,8 @@ def gathered(drafts: Iterable[Read]) -> Iterator[Read]:
     Rows without a group pass through at once. The others are kept in a temporary file until the feed has ended, since
     its last row may belong to its first, and a feed may be larger than the memory.
     """
-    kept = sqlite3.connect("")  # a temporary database on disk that nobody else sees
+    # a temporary database on disk that nobody else sees; a reading given up may be collected in another thread
+    kept = sqlite3.connect("", check_same_thread=False)
     try:
         kept.execute("CREATE TABLE rows (number INTEGER PRIMARY KEY, name TEXT, draft TEXT)")
         for draft in drafts:
