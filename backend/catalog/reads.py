@@ -1,10 +1,10 @@
-"""Products as they are read back."""
+"""Reading one product with all that belongs to it."""
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from backend.catalog.models import Caption, Product, ProductImage, Variant
-from backend.catalog.schemas import ImageOut, ProductOut, VariantOut
+from backend.catalog.product_out import ImageOut, ProductOut, VariantOut
 
 
 def get_product(session: Session, product_id: str) -> ProductOut | None:

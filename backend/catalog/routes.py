@@ -16,9 +16,10 @@ from backend.access.dependencies import (
 )
 from backend.catalog.batch import BatchVerdicts, as_lines, write_batch
 from backend.catalog.image_rows import ImagePage, ImageRetry, ImagesRetried, ImageState, list_images, retry_images
+from backend.catalog.product_out import ProductOut
 from backend.catalog.reads import get_product
 from backend.catalog.repository import delete_product, upsert_products
-from backend.catalog.schemas import Instant, ProductId, ProductIn, ProductOut, ProductPut, Status, Verdict
+from backend.catalog.schemas import Instant, ProductId, ProductIn, ProductPut, Status, Verdict
 from backend.errors import NotFound, Unprocessable
 from backend.queue import INGEST_DUE
 
