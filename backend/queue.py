@@ -2,7 +2,9 @@
 
 from celery import Celery
 from redis import Redis
+from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
+from redis.retry import Retry
 from sqlalchemy import event
 from sqlalchemy.orm import Session
 
@@ -24,7 +26,9 @@ class Queue:
     """Sender of nudges. Several nudges for one task that has not begun are one message."""
 
     def __init__(self, redis_url: str) -> None:
-        self._redis = Redis.from_url(redis_url, socket_timeout=2, socket_connect_timeout=2)
+        # no retry: a shop that writes a product must not wait for a broker that hangs, since a sweep follows anyway
+        once = Retry(NoBackoff(), 0)
+        self._redis = Redis.from_url(redis_url, socket_timeout=1, socket_connect_timeout=1, retry=once)
         self._celery = Celery(broker=redis_url)
         self._celery.conf.update(
             broker_connection_retry_on_startup=True,
