@@ -30,4 +30,4 @@ class Terminal:
 
     def show(self, line: str = "") -> None:
         """Show ``line`` as it is, for people to copy."""
-        self.console.print(escape(line), highlight=False, soft_wrap=True)
+        self.console.print(line, markup=False, highlight=False, soft_wrap=True)

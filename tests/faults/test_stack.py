@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import signal
 import stat
 import subprocess
@@ -46,6 +47,14 @@ def test_a_killed_child_comes_back_and_nothing_is_lost(stack: RunningStack, chil
     wait_for(lambda: searchable(stack), "the product is found", 60)
     assert stack.process is not None
     assert stack.process.poll() is None
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="no curl on this machine")
+def test_the_curl_it_shows_can_be_pasted(stack: RunningStack) -> None:
+    command = stack.said().split("curl", 1)[1].split("Ctrl-C")[0]
+    done = subprocess.run(["bash", "-c", f"curl -f {command}"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["query_id"].startswith("q_")
 
 
 def test_its_stores_are_closed_to_others(stack: RunningStack) -> None:
@@ -107,7 +116,8 @@ def test_another_stack_runs_beside_it_survives_kill_of_everything_and_stops_clea
         other.start()
         assert other.call("/v1/products/p201")[0] == 200
         assert (other.home / "keys.json").read_text() == keys
-        wait_for(lambda: _audited(other) == (201, 201, True), "catalogue and index agree")
+        # a row for each title and each caption
+        wait_for(lambda: _audited(other) == (201, 402, True), "catalogue and index agree")
         _stops_clean(other, signal.SIGINT)
     finally:
         other.finish()
