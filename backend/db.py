@@ -25,12 +25,16 @@ class Base(DeclarativeBase):
     type_annotation_map: ClassVar = {dict[str, Any]: JSONB, list[Any]: JSONB}
 
 
-def connect(database_url: str, *, pool_size: int = 5) -> Engine:
-    """Engine on ``database_url``; a connection that died with its server is replaced before use."""
+def connect(database_url: str, *, pool_size: int = 5, single_statements: bool = False) -> Engine:
+    """Engine on ``database_url``; a connection that died with its server is replaced before use.
+
+    With ``single_statements`` each statement is a transaction of its own, without the round trips of BEGIN and COMMIT.
+    """
     url = make_url(database_url)
     if url.drivername in ("postgresql", "postgres"):
         url = url.set(drivername="postgresql+psycopg2")
-    return create_engine(url, pool_size=pool_size, max_overflow=4, pool_pre_ping=True, pool_recycle=1800)
+    isolation = {"isolation_level": "AUTOCOMMIT"} if single_statements else {}
+    return create_engine(url, pool_size=pool_size, max_overflow=4, pool_pre_ping=True, pool_recycle=1800, **isolation)
 
 
 def session_factory(engine: Engine) -> sessionmaker[Session]:

@@ -8,6 +8,7 @@ from functools import lru_cache, partial
 from redis import Redis
 from sqlalchemy.orm import Session, sessionmaker
 
+from backend.db import connect, session_factory
 from backend.generations.encoders import DEMO_ENCODER
 from backend.generations.serving import ServingHolder
 from backend.http import SafeFetcher
@@ -47,12 +48,16 @@ def assembled(
     fetcher = SafeFetcher(
         allowed_hosts=settings.image_allowed_hosts, max_bytes=limits.max_bytes, timeout_s=settings.image_timeout_s
     )
+    # each write of a search is one statement and its reads need no common snapshot
+    engine = connect(settings.database_url or "", pool_size=settings.database_pool, single_statements=True)
+    single = session_factory(engine)
     # each request asks for two things beside its own thread: captions and words
     with ThreadPoolExecutor(2 * settings.database_pool, thread_name_prefix="search") as pool:
         queries = QueryEncoder(thread, VectorCache(redis), sessions, fetcher, limits)
-        ranking = Ranking(sessions, index, queries, Retrieval(index, pool))
+        ranking = Ranking(single, index, queries, Retrieval(index, pool))
         try:
-            yield Searcher(sessions, holder, queries, ranking, OrderStore(redis), pool)
+            yield Searcher(single, holder, queries, ranking, OrderStore(redis), pool)
         finally:
             thread.stop()
     redis.close()
+    engine.dispose()

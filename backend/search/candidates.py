@@ -13,8 +13,9 @@ from backend.search.query_vectors import QueryVectors, Vector
 from backend.vector_index import MAX_LIMIT, VectorIndex
 from backend.vectors import VectorFilter
 
-DEPTH = 256
-"""Rows each collection is asked for at first."""
+DEPTH = 128
+"""Rows each collection is asked for at first. Milvus Lite spends 0.05 ms on each; what was cut off is looked up where
+it decides a page."""
 
 DEEPEST = 4096
 """Rows asked for at most, when PostgreSQL's check removed many."""
