@@ -37,16 +37,19 @@ _PRODUCTS = text("""
     FROM products p WHERE p.number = ANY(:numbers) ORDER BY p.number
 """)
 
+# scalar subqueries for the reason given in due.py
 _ROWS = {
     "image": text("""
-        SELECT c.id, c.product, f.vector FROM product_images c
-        LEFT JOIN features f ON f.encoder_id = :encoder AND f.kind = 'image' AND f.subject = c.content_hash
-        WHERE c.product = ANY(:numbers) AND c.state = 'ready' ORDER BY c.id
+        SELECT c.id, c.product, (
+            SELECT f.vector FROM features f
+            WHERE f.encoder_id = :encoder AND f.kind = 'image' AND f.subject = c.content_hash) AS vector
+        FROM product_images c WHERE c.product = ANY(:numbers) AND c.state = 'ready' ORDER BY c.id
     """),
     "caption": text("""
-        SELECT c.id, c.product, f.vector FROM captions c
-        LEFT JOIN features f ON f.encoder_id = :encoder AND f.kind = 'text' AND f.subject = c.text_hash
-        WHERE c.product = ANY(:numbers) AND c.error IS NULL ORDER BY c.id
+        SELECT c.id, c.product, (
+            SELECT f.vector FROM features f
+            WHERE f.encoder_id = :encoder AND f.kind = 'text' AND f.subject = c.text_hash) AS vector
+        FROM captions c WHERE c.product = ANY(:numbers) AND c.error IS NULL ORDER BY c.id
     """),
 }
 

@@ -159,6 +159,7 @@ def test_feed_survives_the_death_of_everything_it_goes_through(stack: RunningSta
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_feed_of_10000_products_ends_in_agreement(stack: RunningStack, pictures: str) -> None:
     """1 % broken rows, 1 % dead image URLs; runs behind the test above, over the 2,000 products of it."""
     sessions, _, _ = stores(stack)
@@ -167,5 +168,5 @@ def test_feed_of_10000_products_ends_in_agreement(stack: RunningStack, pictures:
     verdicts = send(stack, feed(pictures, 0, 10_000))
     assert verdicts["rejected"] == 100
     assert verdicts["created"] == 9900 - before
-    wait_for(lambda: settled(sessions), "nothing is due", 280)
+    wait_for(lambda: settled(sessions), "nothing is due", 600)
     check(stack, 10_000)
