@@ -17,6 +17,7 @@ from backend.ml.image_tower import Precision
 from backend.search.candidates import Retrieval
 from backend.search.cursor import OrderStore
 from backend.search.encoder_thread import EncoderThread
+from backend.search.exact_sides import ExactSides
 from backend.search.lists import Ranking
 from backend.search.pipeline import Searcher
 from backend.search.query_vectors import PictureLimits, QueryEncoder
@@ -54,7 +55,7 @@ def assembled(
     # each request asks for two things beside its own thread: captions and words
     with ThreadPoolExecutor(2 * settings.database_pool, thread_name_prefix="search") as pool:
         queries = QueryEncoder(thread, VectorCache(redis), sessions, fetcher, limits)
-        ranking = Ranking(single, index, queries, Retrieval(index, pool))
+        ranking = Ranking(single, index, queries, Retrieval(index, ExactSides(single), pool))
         try:
             yield Searcher(single, holder, queries, ranking, OrderStore(redis), pool)
         finally:

@@ -12,6 +12,7 @@ from backend.db import connect, session_factory, session_scope
 from backend.generations.serving import Serving, load_serving
 from backend.ml.scoring import score_matrix
 from backend.search.candidates import DEPTH, Aim, Retrieval
+from backend.search.exact_sides import ExactSides
 from backend.search.filters import SearchFilters, plan_filters
 from backend.search.query_vectors import QueryVectors
 from backend.vector_index import VectorIndex
@@ -70,7 +71,7 @@ def test_of_the_exact_order(catalogue: Catalogue, filters: dict[str, int], share
     found = 0
     wanted = min(LIMIT, int(kept.sum()))
     with ThreadPoolExecutor(4) as pool:
-        retrieval = Retrieval(catalogue.index, pool)
+        retrieval = Retrieval(catalogue.index, ExactSides(catalogue.sessions), pool)
         for query, scores in zip(queries, exact, strict=True):
             vectors = QueryVectors(query[None], query[None])
             aim = Aim(catalogue.serving, "text", vectors, within, share, written.calibration)
