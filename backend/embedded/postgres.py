@@ -54,7 +54,7 @@ def postgres(home: Home) -> tuple[Program, str]:
         stop_signal=signal.SIGINT,  # PostgreSQL's fast shutdown; SIGTERM would wait for every client to leave
         stop_s=30,
         is_store=True,
-        before=lambda: _clear(data),
+        before=lambda: _clear(data, sockets),
         advice=RESTORE.format(data=data),
     )
     return program, url_of(sockets, DATABASE)
@@ -157,8 +157,12 @@ def _socket_folder(data: Path, user: str) -> Path:
     return short
 
 
-def _clear(data: Path) -> None:
-    """See that no server is left on ``data`` and that the number a dead one left does not block the next."""
+def _clear(data: Path, sockets: Path) -> None:
+    """See that no server is left on ``data`` and that the numbers a dead one left do not block the next.
+
+    PostgreSQL would look whether a process of that number lives, and take a stranger, or a dead one that nobody has
+    reaped, for a server.
+    """
     server = _noted(data / "postmaster.pid")
     if server is not None and _works_in(server, data):
         end([server], patience_s=20)
@@ -168,7 +172,8 @@ def _clear(data: Path) -> None:
         with suppress(psutil.NoSuchProcess):
             process.kill()
     psutil.wait_procs(left, timeout=5)
-    (data / "postmaster.pid").unlink(missing_ok=True)
+    for left_behind in (data / "postmaster.pid", sockets / f"{SOCKET}.lock"):
+        left_behind.unlink(missing_ok=True)
 
 
 def _noted(file: Path) -> psutil.Process | None:
