@@ -32,6 +32,14 @@ def draw_backpack(sketch: Sketch) -> None:
         "ball",
         0.85,
     )
+    _front(sketch)
+    if "a buckle" in sketch.details:
+        _buckle(sketch)
+
+
+def _front(sketch: Sketch) -> None:
+    """A flap or a zip above, and pockets where it has them."""
+    canvas, surface = sketch.canvas, sketch.surface
     seam = Surface(sketch.shadowed)
     if "a top flap" in sketch.details:
         flap = mirrored([(0, 0.06), (0.22, 0.07), (0.37, 0.2), (0.4, 0.4), (0.3, 0.47), (0, 0.49)])
@@ -50,8 +58,6 @@ def draw_backpack(sketch: Sketch) -> None:
             canvas.fill(rounded(x0 - 0.012, y0 - 0.012, x1 + 0.012, 0.952, 0.08), seam, "flat", 0.5)
             canvas.fill(rounded(x0, y0, x1, 0.94, 0.07), surface.tinted(lighter(surface.colour, 0.25)), "slab", 0.8)
             canvas.stroke([(x0 + 0.03, y0 + 0.06), (x1 - 0.03, y0 + 0.06)], 0.02, seam)
-    if "a buckle" in sketch.details:
-        _buckle(sketch)
 
 
 def _bedroll(sketch: Sketch) -> None:
@@ -76,13 +82,10 @@ def _buckle(sketch: Sketch) -> None:
 
 def draw_sneaker(sketch: Sketch) -> None:
     """A shoe from its side, toe to the right."""
-    canvas, surface = sketch.canvas, sketch.surface
-    canvas.shadow(0.5, 0.05)
-    thick = "a thick sole" in sketch.details
-    high = "a high collar" in sketch.details
-    sole = 0.76 if thick else 0.88
+    sketch.canvas.shadow(0.5, 0.05)
+    sole = 0.76 if "a thick sole" in sketch.details else 0.88
     lift = sole - 0.88
-    top = -0.06 if high else 0.24
+    top = -0.06 if "a high collar" in sketch.details else 0.24
     upper: list[Point] = [
         (-0.47, 0.95),
         (-0.48, 0.6),
@@ -97,6 +100,13 @@ def draw_sneaker(sketch: Sketch) -> None:
         (0.5, 0.95),
     ]
     _upper(sketch, [(x, y + lift) for x, y in upper], top + lift, lift)
+    _side(sketch, lift)
+    _sole(sketch, sole)
+
+
+def _side(sketch: Sketch, lift: float) -> None:
+    """What the side shows: a lightning stripe, straps, both or neither."""
+    canvas, surface = sketch.canvas, sketch.surface
     if "a lightning stripe" in sketch.details:
         bolt: Outline = [
             (-0.34, 0.5),
@@ -120,12 +130,17 @@ def draw_sneaker(sketch: Sketch) -> None:
                 "slab",
                 0.5,
             )
+
+
+def _sole(sketch: Sketch, sole: float) -> None:
+    """The rubber from `sole` down to the ground, with treads where it is thick."""
+    canvas, surface = sketch.canvas, sketch.surface
     rubber = Surface((247, 245, 239) if sum(surface.colour) < 660 else (206, 198, 186))
     canvas.fill(rounded(-0.51, sole, 0.525, 1.0, 0.08), rubber, "slab", 1.1)
     canvas.stroke(
         [(-0.47, (sole + 1) / 2 + 0.01), (0.48, (sole + 1) / 2 + 0.01)], 0.016, Surface(sketch.surface.colour)
     )
-    if thick:
+    if "a thick sole" in sketch.details:
         for step in range(9):
             canvas.stroke(
                 [(-0.45 + step * 0.112, 0.94), (-0.45 + step * 0.112, 0.985)],

@@ -90,15 +90,7 @@ def draw_chair(sketch: Sketch) -> None:
         ]
     )
     canvas.fill(back, surface, "slab" if surface.material == "wood" else "ball", 0.8)
-    if surface.material == "wood":
-        for x in (-0.17, 0.0, 0.17):
-            canvas.fill(
-                rounded(x - 0.022, top + 0.1, x + 0.022, 0.58, 0.02), Surface(darker(surface.colour, 0.55)), "flat"
-            )
-    if surface.material == "leather":
-        for x, y in ((-0.17, top + 0.16), (0, top + 0.16), (0.17, top + 0.16)):
-            canvas.blur(x, y, 0.07, 0.06, sketch.shadowed, 0.9)
-            canvas.fill(ellipse(x, y, 0.022, 0.02), surface.tinted(sketch.shadowed), "ball")
+    _upholstery(sketch, top)
     canvas.blur(0, 0.58, 0.36, 0.06, (40, 28, 44), 0.45)
     canvas.fill(
         blob(
@@ -119,6 +111,20 @@ def draw_chair(sketch: Sketch) -> None:
     )
     if "armrests" in sketch.details:
         _arms(sketch)
+
+
+def _upholstery(sketch: Sketch, top: float) -> None:
+    """Slots between wooden slats, or the buttons of a leather back that begins at `top`."""
+    canvas, surface = sketch.canvas, sketch.surface
+    if surface.material == "wood":
+        for x in (-0.17, 0.0, 0.17):
+            canvas.fill(
+                rounded(x - 0.022, top + 0.1, x + 0.022, 0.58, 0.02), Surface(darker(surface.colour, 0.55)), "flat"
+            )
+    if surface.material == "leather":
+        for x, y in ((-0.17, top + 0.16), (0, top + 0.16), (0.17, top + 0.16)):
+            canvas.blur(x, y, 0.07, 0.06, sketch.shadowed, 0.9)
+            canvas.fill(ellipse(x, y, 0.022, 0.02), surface.tinted(sketch.shadowed), "ball")
 
 
 def _arms(sketch: Sketch) -> None:

@@ -106,6 +106,12 @@ def draw_cushion(sketch: Sketch) -> None:
             0.012,
             Surface(sketch.shadowed, opacity=0.5),
         )
+    _trimmings(sketch)
+
+
+def _trimmings(sketch: Sketch) -> None:
+    """Buttons on the front, pompoms at the corners."""
+    canvas = sketch.canvas
     if "buttons" in sketch.details:
         for x, y in ((-0.19, 0.33), (0.19, 0.33), (0, 0.52), (-0.19, 0.72), (0.19, 0.72)):
             canvas.blur(x, y, 0.12, 0.12, sketch.shadowed, 0.8)
