@@ -146,7 +146,7 @@ class Feature(Base):
     __tablename__ = "features"
 
     encoder_id: Mapped[str] = mapped_column(String(80), primary_key=True)
-    kind: Mapped[str] = mapped_column(String(8), primary_key=True)  # image, text
+    kind: Mapped[str] = mapped_column(String(8), primary_key=True)  # image, text, or query: a picture searched by
     subject: Mapped[str] = mapped_column(String(64), primary_key=True)  # content hash or text hash
     vector: Mapped[bytes] = mapped_column(LargeBinary)
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())

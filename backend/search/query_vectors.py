@@ -122,8 +122,8 @@ class QueryEncoder:
     def learn_picture(self, serving: Serving, data: bytes, *, keep: bool) -> str:
         """Encode a picture and return its content hash, by which ``vectors`` knows it.
 
-        With ``keep`` its vector joins the features of the catalogue's own pictures, so that a page can be continued
-        when the cache was emptied. The picture itself is never kept.
+        With ``keep`` its vector is kept among the features, so that a page can be continued when the cache was
+        emptied; as a ``query``, since a picture of the catalogue has tokens too. The picture itself is never kept.
         """
         if len(data) > self._limits.max_bytes:
             raise TooLarge("this picture is too large", found=len(data), expected=f"{self._limits.max_bytes} bytes")
@@ -133,8 +133,8 @@ class QueryEncoder:
             picture = decode(data, self._limits.max_pixels)
             self.expect_encoder(serving)
             vector = self._cache.put(serving.weights_hash, f"image:{key}", self._thread.encode_image(picture))
-            if keep:
-                self._keep_picture(serving, key, vector)
+        if keep:
+            self._keep_picture(serving, key, vector)
         return key
 
     def vectors(self, serving: Serving, question: Question) -> QueryVectors:
@@ -234,10 +234,14 @@ def unit(vector: Vector) -> Vector:
     return np.asarray(vector / length if length > 1e-9 else vector, dtype=np.float32)
 
 
-_FEATURE = text("SELECT vector FROM features WHERE encoder_id = :encoder_id AND kind = 'image' AND subject = :subject")
+_FEATURE = text(
+    "SELECT vector FROM features WHERE encoder_id = :encoder_id AND kind IN ('image', 'query') AND subject = :subject"
+    " LIMIT 1"
+)
 
 _KEEP_FEATURE = text(
-    "INSERT INTO features (encoder_id, kind, subject, vector) VALUES (:encoder_id, 'image', :subject, :vector)"
+    "INSERT INTO features (encoder_id, kind, subject, vector) SELECT :encoder_id, 'query', :subject, :vector"
+    " WHERE NOT EXISTS (SELECT FROM features WHERE encoder_id = :encoder_id AND kind = 'image' AND subject = :subject)"
     " ON CONFLICT DO NOTHING"
 )
 

@@ -5,8 +5,12 @@ import json
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 from starlette.testclient import TestClient
 
+from backend.blobs import content_hash
+from backend.catalog.models import Feature
+from backend.db import session_scope
 from backend.search.schemas import SearchResponse
 from tests.fixtures.api import Keys
 from tests.search.conftest import COLOURS, Search, Shop, ids, png
@@ -64,6 +68,19 @@ class TestQuestions:
         )
         assert answer.status_code == 200, answer.text
         assert ids(answer.json()) == ["blue"]
+
+    def test_a_picture_searched_by_is_kept_as_a_query_and_not_as_one_of_the_catalogue(
+        self, search: Search, shop: Shop
+    ) -> None:
+        stranger, own = png((200, 200, 0)), png(COLOURS["blue"])
+        for picture in (stranger, stranger, own):
+            search(image={"base64": base64.b64encode(picture).decode()})
+        with session_scope(shop.sessions) as session:
+            kinds = {
+                name: session.scalars(select(Feature.kind).where(Feature.subject == content_hash(picture))).all()
+                for name, picture in (("stranger", stranger), ("own", own))
+            }
+        assert kinds == {"stranger": ["query"], "own": ["image"]}
 
     def test_more_like_a_product_leaves_it_out(self, search: Search) -> None:
         answer = search(product_id="red")
