@@ -11,6 +11,7 @@ search over HTTP adds more than 3 ms at the median, or finds less than 0.99 of t
 import argparse
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -27,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import httpcore
+import httpx
 import numpy as np
 from redis import Redis
 
@@ -121,6 +123,18 @@ def measure(started: Stack, products: int, searches: int, dim: int) -> Iterator[
                 )
                 print(one.line(), flush=True)
                 yield one
+        print(f"\nmean ms of each stage of a search: {stages(port)}")
+
+
+def stages(port: int) -> str:
+    """What the API says that the stages of its searches took."""
+    shown = httpx.get(f"http://127.0.0.1:{port}/metrics").text
+    found = dict[str, dict[str, float]]()
+    for kind, stage, value in re.findall(
+        r'^morelike_search_stage_seconds_(sum|count)\{stage="(\w+)"\} (\S+)', shown, re.MULTILINE
+    ):
+        found.setdefault(stage, {})[kind] = float(value)
+    return ", ".join(f"{stage} {1000 * of['sum'] / of['count']:.2f}" for stage, of in found.items())
 
 
 FILTERED: tuple[tuple[str, dict[str, Any], Callable[[int], bool]], ...] = (

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from backend.generations.serving import Serving
+from backend.metrics import search_stage
 from backend.ml.scoring import Calibration, Fused, Ints, Kind, SideHits, add_evidence, fuse_candidates
 from backend.search.exact_sides import ExactSides
 from backend.search.lexical import Evidence
@@ -71,11 +72,20 @@ class Retrieval:
             settled: how many of the first candidates must carry their exact score.
             find_words: gives the lexical evidence; run beside the collections.
         """
-        caption_side = self._pool.submit(self._caption_side, aim, depth)
-        words = self._pool.submit(find_words) if find_words is not None else None
-        image_hits = self._image_side(aim, depth)
-        caption_hits = caption_side.result()
-        evidence = words.result() if words is not None else Evidence.none()
+        with search_stage("index"):
+            caption_side = self._pool.submit(self._caption_side, aim, depth)
+            words = self._pool.submit(find_words) if find_words is not None else None
+            image_hits = self._image_side(aim, depth)
+            caption_hits = caption_side.result()
+        with search_stage("words"):
+            evidence = words.result() if words is not None else Evidence.none()
+        with search_stage("score"):
+            return self._settled(aim, image_hits, caption_hits, evidence, settled)
+
+    def _settled(
+        self, aim: Aim, image_hits: SideHits, caption_hits: SideHits, evidence: Evidence, settled: int
+    ) -> Candidates:
+        """Candidates whose first ``settled`` carry exact scores: what rests on a bound there is looked up."""
         fused = _score(aim, image_hits, caption_hits, evidence)
         for _ in range(LOOK_UPS):
             image_bound, caption_bound = _bounded(fused, settled)

@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from backend.db import session_scope
 from backend.generations.serving import Serving
+from backend.metrics import search_stage
 from backend.ml.scoring import Calibration, Fused, Ints
 from backend.search.candidates import Aim, Retrieval
 from backend.search.cursor import Order
@@ -101,7 +102,8 @@ class Ranking:
         """The order of ``ask``, its first ``need`` places exact; ``depth`` rows are asked of each collection."""
         if ask.browses:
             return self._browse(ask, need)
-        vectors = self._queries.vectors(serving, ask.question)
+        with search_stage("encode"):
+            vectors = self._queries.vectors(serving, ask.question)
         plan = plan_filters(ask.filters, without_product=vectors.without_product)
         calibration = _weighted(serving.calibration, ask.caption_weight)
         within = plan.vector

@@ -15,6 +15,7 @@ from backend.errors import NotFound, Unprocessable
 from backend.events.repository import ListServed, PageServed, add_page, get_served_list, record_served_list
 from backend.events.units import UnitHasher, load_unit_hasher
 from backend.generations.serving import Serving, ServingHolder
+from backend.metrics import search_stage
 from backend.ml.scoring import Ints
 from backend.search.candidates import DEEPEST, DEPTH
 from backend.search.cursor import Cursor, Order, OrderStore
@@ -114,9 +115,13 @@ class Searcher:
         while True:
             listed = self._ranking.listed(serving, ask, need=request.limit, depth=depth)
             with session_scope(self._sessions) as session:
-                page = fill_page(session, listed.order, listed.conditions, offset=0, position=1, limit=request.limit)
+                with search_stage("page"):
+                    page = fill_page(
+                        session, listed.order, listed.conditions, offset=0, position=1, limit=request.limit
+                    )
                 if len(page.rows) == request.limit or listed.exhausted or depth >= DEEPEST:
-                    return self._record(session, serving, request, ask, listed, page, hasher)
+                    with search_stage("record"):
+                        return self._record(session, serving, request, ask, listed, page, hasher)
             # PostgreSQL's check removed so many that a page is not full: look deeper
             depth *= 4
 
