@@ -1,5 +1,7 @@
 """The one-machine stack: PostgreSQL, Redis, Milvus Lite, worker, beat and API as children of one supervisor."""
 
+from urllib.parse import urlsplit
+
 from backend.embedded.home import Home, StackError
 from backend.settings import Settings
 
@@ -13,6 +15,8 @@ class StackNotRunning(StackError):
 def settings_of_running(settings: Settings) -> Settings:
     """``settings`` with the stores filled in from the stack that runs on this home, where they are not named.
 
+    The address of its API is taken over too: a command need not be told the port that `morelike run` was told.
+
     Raises:
         StackNotRunning: a store is not named and no stack runs on this home.
     """
@@ -22,4 +26,8 @@ def settings_of_running(settings: Settings) -> Settings:
     if missing and not known:
         names = ", ".join(name.upper() for name in missing)
         raise StackNotRunning(f"No stack runs on {home.root}. Start it with `morelike run`, or set {names}.")
-    return settings.model_copy(update={name: known[name] for name in missing})
+    found = {name: known[name] for name in missing}
+    if known:
+        address = urlsplit(known["url"])
+        found |= {"host": address.hostname, "port": address.port}
+    return settings.model_copy(update=found)

@@ -30,8 +30,8 @@ Kind = Literal["text", "image", "both", "product"]
 CAPTION_WEIGHT = 0.5
 """λ of an uncalibrated generation."""
 
-LEXICAL_WEIGHT = 0.05
-"""What the best match of words adds in an uncalibrated generation: about one deviation of CLIP's cosines."""
+LEXICAL_WEIGHT = 4.0
+"""Deviations of the image side that words add which one product alone has: more than chance gives any other."""
 
 EXACT_MATCH = 10.0
 """What an exact SKU adds: more than any two scores can differ, so that it comes first."""
@@ -64,7 +64,8 @@ class Calibration:
 
     Args:
         caption_weight: λ, what the caption side counts beside the image side; 0 or more.
-        lexical_weight: what the best match of words adds to the one score; 0 or more.
+        lexical_weight: what words that one product alone has add to the one score, in deviations of the image side of
+            a text query; 0 or more.
         text: scales for a query by words.
         image: scales for a query by picture.
         both: scales for words and picture together.
@@ -213,8 +214,21 @@ def fuse_candidates(
     return _ordered(products, combine(image, caption, calibration, kind), image_bound, caption_bound)
 
 
+def word_evidence(ranks: Floats, matches: int, calibration: Calibration) -> NDArray[np.float64]:
+    """What words add to the scores (n,) of the products they rank, whose ``ranks`` (n,) are above 0.
+
+    The best match adds ``lexical_weight`` deviations of the image side, others in proportion to their rank; divided by
+    1 + log10(matches), because words that many products have tell little about one of them (as in inverse document
+    frequency, Spärck Jones 1972).
+    """
+    if not len(ranks):
+        return np.empty(0)
+    most = calibration.lexical_weight * calibration.text.image.std / (1 + np.log10(max(matches, 1)))
+    return np.asarray(most * ranks / np.max(ranks), dtype=np.float64)
+
+
 def add_evidence(fused: Fused, products: Ints, evidence: Floats) -> Fused:
-    """``fused`` with ``evidence`` (0 to 1, or ``EXACT_MATCH``; in units of the score) added to ``products``.
+    """``fused`` with ``evidence`` (from ``word_evidence``, or ``EXACT_MATCH``) added to ``products``.
 
     Products that are no candidates are left out: hand them to ``fuse_candidates`` as ``others`` first.
     """

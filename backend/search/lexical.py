@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from sqlalchemy.orm import Session
 
-from backend.ml.scoring import EXACT_MATCH, Calibration, Floats, Ints
+from backend.ml.scoring import EXACT_MATCH, Calibration, Floats, Ints, word_evidence
 from backend.search.filters import Conditions
 
 MOST_FOUND = 100
@@ -21,9 +21,9 @@ _FIND = """
                  WHERE p.lexemes @@ question.query AND CONDITIONS LIMIT :most_ranked),
     ranked AS (SELECT number, ts_rank_cd(lexemes, query) AS rank FROM matching, question
                ORDER BY rank DESC, number LIMIT :most_found)
-    SELECT number, rank, false AS exact FROM ranked
+    SELECT number, rank, (SELECT count(*) FROM matching) AS matches FROM ranked
     UNION ALL
-    SELECT p.number, 0, true FROM products p
+    SELECT p.number, NULL, NULL FROM products p
     WHERE p.number IN (SELECT number FROM products WHERE id = :words
                        UNION SELECT product FROM variants WHERE lower(sku) = lower(:words)) AND CONDITIONS
 """
@@ -45,14 +45,14 @@ class Evidence:
 def find_words(session: Session, words: str, conditions: Conditions, calibration: Calibration) -> Evidence:
     """Evidence for ``words`` among the products that satisfy ``conditions``.
 
-    The best match of all the words adds ``calibration.lexical_weight``, others in proportion to PostgreSQL's rank; a
-    SKU or product id that equals the words adds ``EXACT_MATCH``.
+    All the words must be there; a SKU or product id that equals them adds ``EXACT_MATCH``.
     """
     parameters = {**conditions.parameters, "words": words, "most_ranked": MOST_RANKED, "most_found": MOST_FOUND}
     rows = session.execute(conditions.statement(_FIND), parameters).all()
-    best = max((row.rank for row in rows), default=0.0) or 1.0
-    added: dict[int, float] = {}
-    for number, rank, exact in rows:
-        term = EXACT_MATCH if exact else calibration.lexical_weight * rank / best
-        added[number] = added.get(number, 0.0) + term
+    ranked = [row for row in rows if row.rank is not None]
+    terms = word_evidence(np.array([row.rank for row in ranked]), ranked[0].matches if ranked else 0, calibration)
+    added = {row.number: float(term) for row, term in zip(ranked, terms, strict=True)}
+    for row in rows:
+        if row.rank is None:
+            added[row.number] = added.get(row.number, 0.0) + EXACT_MATCH
     return Evidence(np.fromiter(added, np.int64, len(added)), np.fromiter(added.values(), np.float64, len(added)))

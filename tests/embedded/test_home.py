@@ -126,6 +126,7 @@ def test_long_logs_are_put_aside_when_their_program_starts(home: Home) -> None:
 def test_commands_find_the_stack_that_runs(home: Home) -> None:
     asked = Settings(home=home.root, milvus_uri="http://milvus.example:19530")
     known = {"database_url": "postgresql:///a", "redis_url": "redis://b", "milvus_uri": "http://c"}
+    known["url"] = "http://127.0.0.1:8123"
     home.tell(known)
     with pytest.raises(StackNotRunning, match=r"morelike run.*DATABASE_URL, REDIS_URL"):
         settings_of_running(asked)
@@ -133,6 +134,7 @@ def test_commands_find_the_stack_that_runs(home: Home) -> None:
         found = settings_of_running(asked)
     assert (found.database_url, found.redis_url) == ("postgresql:///a", "redis://b")
     assert found.milvus_uri == "http://milvus.example:19530", "what is named is taken"
+    assert (found.host, found.port) == ("127.0.0.1", 8123)
 
 
 def test_a_child_reads_the_settings_it_was_given(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from backend.ml.scoring import (
     fit_kind,
     fuse_candidates,
     score_matrix,
+    word_evidence,
 )
 
 # a caption cosine of 0.8 is two deviations above its mean, which on the image side is 0.2 + 2 * 0.05 = 0.3
@@ -203,3 +204,17 @@ def test_fusing_500_candidates_takes_under_half_a_millisecond() -> None:
         fuse_candidates(image, caption, CALIBRATION, "text")
         best = min(best, time.perf_counter() - started)
     assert best < 0.0005
+
+
+class TestWordEvidence:
+    """4 deviations of 0.05 are 0.2; ten matches halve it (1 + log10 10 = 2), a hundred leave a third."""
+
+    def test_words_that_one_product_alone_has_add_all_of_it(self) -> None:
+        np.testing.assert_allclose(word_evidence(np.array([0.1]), 1, CALIBRATION), [0.2])
+
+    def test_common_words_add_less_and_worse_matches_in_proportion(self) -> None:
+        np.testing.assert_allclose(word_evidence(np.array([0.4, 0.1]), 10, CALIBRATION), [0.1, 0.025])
+        np.testing.assert_allclose(word_evidence(np.array([0.4]), 100, CALIBRATION), [0.2 / 3])
+
+    def test_no_match_adds_nothing(self) -> None:
+        assert len(word_evidence(np.empty(0), 0, CALIBRATION)) == 0
