@@ -103,7 +103,7 @@ class TestQuestions:
             shop.change("rare", deleted_at=datetime.now(UTC))
 
     def test_lexical_off_leaves_skus_to_the_encoder(self, search: Search) -> None:
-        # 10 for the SKU; its words, which no other product has, add 4 deviations of a calibration that was not measured (1)
+        # 10 for the SKU; words that no other product has add 4 deviations, each 1 where nothing was measured
         on, off = search(text="SKU-grey"), search(text="SKU-grey", lexical=False)
         assert on["hits"][0]["score"] == pytest.approx(
             next(hit["score"] for hit in off["hits"] if hit["product_id"] == "grey") + 14, abs=1e-4
