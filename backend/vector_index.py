@@ -46,6 +46,10 @@ _FLUSH_AFTER = 128  # unflushed rows on Lite: 500 double a search's time, and a 
 _NOT_LOADED, _NO_COLLECTION, _NO_CONNECTION = 101, 100, 2
 _CONNECT_S, _READ_S, _WRITE_S = 5.0, 10.0, 60.0
 
+_QUIET = {"grpc.keepalive_permit_without_calls": 0, "grpc.keepalive_time_ms": 330_000}
+"""pymilvus pings an idle connection every 10 s; gRPC servers allow one in 5 minutes, and after a few hang up on the call
+that comes next («too_many_pings»)."""
+
 
 class IndexUnavailable(Unavailable):
     """Milvus does not answer, or refuses."""
@@ -272,7 +276,9 @@ class VectorIndex:
             if self._client is None:
                 try:
                     # shared clients are cached by address and may sit on a dead server: this one is our own, and probed
-                    client = MilvusClient(self._uri, token=self._token, timeout=_CONNECT_S, dedicated=True)
+                    client = MilvusClient(
+                        self._uri, token=self._token, timeout=_CONNECT_S, dedicated=True, grpc_options=_QUIET
+                    )
                     client.list_collections(timeout=_CONNECT_S)
                     self._lite = "lite" in client.get_server_version(timeout=_CONNECT_S).lower()
                 except (MilvusException, grpc.RpcError) as error:
