@@ -47,8 +47,8 @@ _NOT_LOADED, _NO_COLLECTION, _NO_CONNECTION = 101, 100, 2
 _CONNECT_S, _READ_S, _WRITE_S = 5.0, 10.0, 60.0
 
 _QUIET = {"grpc.keepalive_permit_without_calls": 0, "grpc.keepalive_time_ms": 330_000}
-"""pymilvus pings an idle connection every 10 s; gRPC servers allow one in 5 minutes, and after a few hang up on the next
-call («too_many_pings»)."""
+"""pymilvus pings an idle connection every 10 s; gRPC servers allow one in 5 minutes and, after a few, hang up on the
+next call («too_many_pings»)."""
 
 
 class IndexUnavailable(Unavailable):
