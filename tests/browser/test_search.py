@@ -46,11 +46,11 @@ def test_filters_narrow_say_so_in_the_address_and_come_off_again(shop: Page) -> 
     search(shop, "")
     shop.get_by_role("group", name="Colour").get_by_role("button", name="Show all").click()
     with shop.expect_response("**/v1/search"):
-        shop.get_by_label("blue").check()
+        shop.get_by_role("checkbox", name="blue").check()
     settled(shop)
     expect(shop).to_have_url(re.compile("attributes.colour=blue"))
     with shop.expect_response("**/v1/search") as answer:
-        shop.get_by_label("green").check()  # a second value of the same filter widens it
+        shop.get_by_role("checkbox", name="green").check()  # a second value of the same filter widens it
     settled(shop)
     colours = {hit["product"]["attributes"]["colour"] for hit in answer.value.json()["hits"]}
     assert colours == {"blue", "green"}
