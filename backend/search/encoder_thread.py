@@ -77,8 +77,20 @@ class EncoderThread:
         Raises:
             EncoderNotLoaded: loading failed or takes too long.
         """
+        return self._loaded_within(self._patience_s)
+
+    @property
+    def encoder_now(self) -> Encoder:
+        """The encoder, for those who must not wait until it is loaded, such as a readiness probe.
+
+        Raises:
+            EncoderNotLoaded: loading failed or goes on.
+        """
+        return self._loaded_within(0)
+
+    def _loaded_within(self, patience_s: float) -> Encoder:
         try:
-            return self._loaded.result(self._patience_s)
+            return self._loaded.result(patience_s)
         except FutureTimeout as error:
             raise EncoderNotLoaded("the encoder is still being loaded; try again soon") from error
         except Exception as error:

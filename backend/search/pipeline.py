@@ -97,8 +97,8 @@ class Searcher:
         return _answer(served, shown) | {"took_ms": round((time.perf_counter() - started) * 1000, 1)}
 
     def check_ready(self) -> None:
-        """Raise what a search by new words would: nothing serves, or its encoder is not loaded."""
-        self._queries.expect_encoder(self._holder.current)
+        """Raise at once what a search by new words would in the end: nothing serves, or its encoder is not loaded."""
+        self._queries.expect_encoder(self._holder.current, wait=False)
 
     @property
     def hasher(self) -> UnitHasher:

@@ -162,13 +162,13 @@ class QueryEncoder:
             without,
         )
 
-    def expect_encoder(self, serving: Serving) -> None:
-        """Check that this process can encode for ``serving``.
+    def expect_encoder(self, serving: Serving, *, wait: bool = True) -> None:
+        """Check that this process can encode for ``serving``; unless ``wait``, one still being loaded cannot.
 
         Raises:
             EncoderNotLoaded: it has no encoder, or another one.
         """
-        encoder = self._thread.encoder
+        encoder = self._thread.encoder if wait else self._thread.encoder_now
         if serving.weights_hash != encoder.weights_hash:
             raise EncoderNotLoaded(
                 "the live generation needs another encoder than this process has loaded; restart it",
