@@ -6,6 +6,7 @@ both sides on one scale, and the relevance cut stands above them (``ml/scoring.p
 """
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,8 +42,8 @@ _SEED = 7
 def recalibrate(session: Session, *, actor: str) -> int | None:
     """Measure the live build and put a generation live that differs in its calibration only; its id.
 
-    ``None`` where nothing is live or too little is indexed to say anything. The weight of captions is kept: a
-    catalogue alone does not tell what shoppers want.
+    ``None`` where nothing is live or too little is indexed to say anything. The weights of captions and of words are
+    kept: a catalogue alone does not tell what shoppers want.
     """
     lock_generations(session)
     live, build = live_generation(session), live_build(session)
@@ -57,7 +58,8 @@ def recalibrate(session: Session, *, actor: str) -> int | None:
     contents = read_contents(session, build, session.scalars(sample).all())
     images = _side((row for content in contents for row in content.images), build.dim)
     captions = _side((row for content in contents for row in content.captions), build.dim)
-    measured = measure(images, captions, Calibration.from_json(live.calibration).caption_weight)
+    known = Calibration.from_json(live.calibration)
+    measured = replace(measure(images, captions, known.caption_weight), lexical_weight=known.lexical_weight)
     generation = Generation(
         index_build_id=build.id,
         query_heads=live.query_heads,

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session, sessionmaker
 
 from backend.db import session_scope
@@ -82,6 +82,8 @@ def test_recalibrated_generation_goes_live_on_the_same_build(
         assert recalibrate(session, actor="test") is None, "an empty catalogue says nothing"
     fill(0, 24)
     with session_scope(sessions) as session:
+        weights = Calibration(caption_weight=0.75, lexical_weight=2.5).to_json()
+        session.execute(update(Generation).values(calibration=weights))
         made = recalibrate(session, actor="test")
     with session_scope(sessions) as session:
         generations = session.scalars(select(Generation).order_by(Generation.id)).all()
@@ -91,6 +93,7 @@ def test_recalibrated_generation_goes_live_on_the_same_build(
         calibration = Calibration.from_json(live.calibration)
         assert calibration.text.image != Scale()
         assert calibration.text.cut is not None
+        assert (calibration.caption_weight, calibration.lexical_weight) == (0.75, 2.5), "what shoppers want is kept"
 
 
 def test_sweep_recalibrates_only_when_half_as_much_again_is_indexed(
