@@ -18,6 +18,12 @@ INGEST_DUE = "generations.ingest_due"
 SWEEP = "generations.sweep"
 """Task that looks for work whose nudge was lost, and for a calibration that the catalogue has outgrown."""
 
+EMBED_QUEUE, TRAIN_QUEUE = "embed", "train"
+"""Queues: of what shoppers wait for, and of what runs at night."""
+
+QUEUE_OF: dict[str, str] = {}
+"""Queue of each task that is not in ``EMBED_QUEUE``."""
+
 NUDGE_EXPIRY_S = 10
 """A nudge that was lost with its broker blocks further ones no longer than this."""
 
@@ -39,7 +45,8 @@ class Queue:
         """Send ``task`` unless one is already waiting. A broker that is down is logged, not raised: a sweep follows."""
         try:
             if self._redis.set(f"nudge:{task}", 1, nx=True, ex=NUDGE_EXPIRY_S):
-                self._celery.send_task(task, retry=False, ignore_result=True)
+                queue = QUEUE_OF.get(task, EMBED_QUEUE)
+                self._celery.send_task(task, queue=queue, retry=False, ignore_result=True)
         except Exception as error:  # noqa: BLE001  any broker failure: the row is committed and the sweep will find it
             log.warning("nudge_lost", task=task, error=str(error))
 

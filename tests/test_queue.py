@@ -8,11 +8,11 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
 from backend.db import session_scope
-from backend.queue import INGEST_DUE, Queue
+from backend.queue import EMBED_QUEUE, INGEST_DUE, Queue
 
 
 def waiting(redis_url: str) -> int:
-    return int(redis.Redis.from_url(redis_url).llen("celery"))  # type: ignore[arg-type]
+    return int(redis.Redis.from_url(redis_url).llen(EMBED_QUEUE))  # type: ignore[arg-type]
 
 
 def test_many_writes_in_one_transaction_send_one_message_after_commit(

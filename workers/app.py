@@ -1,4 +1,6 @@
-"""The Celery application: ``celery -A workers.app worker --pool threads -c 1``. Its schedule is ``workers.beat``.
+"""The Celery application: ``celery -A workers.app worker --pool threads -c 6 -Q embed,train``.
+
+Its schedule is ``workers.beat``.
 
 Messages are nudges. Losing one, or all of them with their broker, costs the time until the next sweep; getting one
 twice costs a look at PostgreSQL.
@@ -10,7 +12,7 @@ from celery import Celery
 from celery.signals import worker_init, worker_ready, worker_shutting_down
 
 from backend.logs import configure_logs
-from backend.queue import INGEST_DUE
+from backend.queue import EMBED_QUEUE, INGEST_DUE
 from backend.settings import Settings
 from workers.components import Stores, components
 from workers.tasks import stopping
@@ -26,6 +28,7 @@ def create_worker(settings: Settings) -> Celery:
         task_reject_on_worker_lost=True,
         worker_prefetch_multiplier=1,
         task_ignore_result=True,
+        task_default_queue=EMBED_QUEUE,
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
         # a first import may run for hours; sooner than this nobody takes its message for lost

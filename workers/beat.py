@@ -6,7 +6,7 @@ from celery import Celery
 from celery.signals import beat_init
 
 from backend.logs import configure_logs
-from backend.queue import SWEEP
+from backend.queue import EMBED_QUEUE, SWEEP
 from backend.settings import Settings
 
 
@@ -20,7 +20,7 @@ def create_beat(settings: Settings) -> Celery:
                 "task": SWEEP,
                 "schedule": settings.sweep_interval_s,
                 # sweeps that waited behind a long run are worth nothing
-                "options": {"expires": settings.sweep_interval_s},
+                "options": {"expires": settings.sweep_interval_s, "queue": EMBED_QUEUE},
             }
         },
         beat_schedule_filename=str(settings.home.absolute() / "beat-schedule"),

@@ -70,12 +70,16 @@ class Components:
         self.queue = Queue(self.stores.redis_url)
         token = settings.milvus_token.get_secret_value() if settings.milvus_token else None
         self.index = VectorIndex(self.stores.milvus_uri, token)
-        self.encoding = threading.Lock()
-        """Held by the task that uses the encoder: a model is used by one thread at a time."""
+        self._opening = threading.Lock()
+
+    @property
+    def ingest(self) -> Ingest:
+        """The ingest, with its encoder loaded and the live build checked against it. Tasks of several threads ask."""
+        with self._opening:
+            return self._ingest
 
     @cached_property
-    def ingest(self) -> Ingest:
-        """The ingest, with its encoder loaded and the live build checked against it."""
+    def _ingest(self) -> Ingest:
         settings = self.settings
         encoder = open_encoder(settings)
         self._ensure_live(encoder)

@@ -13,23 +13,30 @@ from backend.generations.due import anything_due
 from backend.logs import get_logger
 from backend.queue import INGEST_DUE, SWEEP
 from workers.components import components
+from workers.exclusive import Exclusive
 
 log = get_logger(__name__)
 
 stopping = threading.Event()
 """Set while the worker shuts down."""
 
+_ingesting = Exclusive()  # the encoder is used by one thread at a time
+
 
 @shared_task(name=INGEST_DUE, bind=True)
 def ingest_due(self: "Task[Any, Any]") -> None:
     """Fetch, embed and index whatever is due."""
     made = components()
-    made.queue.begun(INGEST_DUE)
-    with bound_contextvars(task=INGEST_DUE, task_id=self.request.id), made.encoding:
+
+    def ingest() -> None:
+        made.queue.begun(INGEST_DUE)
         began = time.monotonic()
         report = made.ingest.run_due(stopping.is_set)
         if report.progressed:
             log.info("ingested", seconds=round(time.monotonic() - began, 2), **vars(report))
+
+    with bound_contextvars(task=INGEST_DUE, task_id=self.request.id):
+        _ingesting.run(ingest)
 
 
 @shared_task(name=SWEEP, bind=True)

@@ -10,9 +10,12 @@ from pydantic import AliasChoices, SecretStr
 
 from backend.embedded.home import Home
 from backend.embedded.supervisor import Program
+from backend.queue import EMBED_QUEUE, TRAIN_QUEUE
 from backend.settings import Settings
 
 CELERY = (sys.executable, "-m", "celery", "-A")
+WORKER_THREADS = "6"
+"""As many as there are kinds of tasks: a long ingest holds up no webhook."""
 READY_S = 600.0
 """A first start may download the weights of an encoder."""
 
@@ -39,8 +42,9 @@ def _written(value: object) -> str:
 
 
 def worker(settings: Settings) -> Program:
-    """Downloads, embeds and indexes. One at a time: the encoder and the index have one writer on one machine."""
-    run = ("worker", "--pool", "threads", "--concurrency", "1", "--loglevel", settings.log_level)
+    """Downloads, embeds and indexes, and all other tasks: each of them once at a time (``workers/exclusive.py``)."""
+    run = ("worker", "--pool", "threads", "--concurrency", WORKER_THREADS, "--loglevel", settings.log_level)
+    run += ("--queues", f"{EMBED_QUEUE},{TRAIN_QUEUE}")
     return Program(
         name="worker",
         command=(*CELERY, "workers.app", *run, "--without-gossip", "--without-mingle"),
