@@ -7,4 +7,5 @@ pytest_plugins = [
     "tests.fixtures.api",
     "tests.fixtures.encoders",
     "tests.fixtures.hostile",
+    "tests.fixtures.openai_server",
 ]
