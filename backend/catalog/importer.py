@@ -16,7 +16,7 @@ from backend.catalog.feeds.drafts import Draft, FeedBroken
 from backend.catalog.feeds.pictures import Lost, PictureSource, with_sources
 from backend.catalog.models import ImportRun, Product
 from backend.catalog.repository import delete_product, delete_products, upsert_products
-from backend.catalog.schemas import Problem, ProductDelete, ProductIn, Rejected, problems
+from backend.catalog.schemas import Problem, ProductDelete, ProductIn, Rejected, problems, short
 from backend.db import session_scope
 from backend.errors import Conflict
 
@@ -255,13 +255,14 @@ class Importer:
         self._keep("image_missing", line, product_id, Problem("images", lost.name, lost.reason))
 
     def _keep(self, kind: str, line: int, product_id: str | None, problem: Problem) -> None:
+        # whatever it is that was found, a report can be kept: PostgreSQL takes neither NUL nor half of a character
         entry = {
             "line": line,
-            "id": product_id,
+            "id": short(product_id),
             "kind": kind,
-            "field": problem.field,
-            "found": problem.found,
-            "expected": problem.expected,
+            "field": short(problem.field),
+            "found": short(problem.found),
+            "expected": short(problem.expected, 1000),
         }
         self._note(entry)
         if len(self._kept) < REJECTED_KEPT:
