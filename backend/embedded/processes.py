@@ -43,11 +43,19 @@ def _written(value: object) -> str:
 
 def worker(settings: Settings) -> Program:
     """Downloads, embeds and indexes, and all other tasks: each of them once at a time (``workers/exclusive.py``)."""
-    run = ("worker", "--pool", "threads", "--concurrency", WORKER_THREADS, "--loglevel", settings.log_level)
-    run += ("--queues", f"{EMBED_QUEUE},{TRAIN_QUEUE}")
+    queues = f"{EMBED_QUEUE},{TRAIN_QUEUE}"
+    run = ("worker", "--pool", "threads", "--concurrency", WORKER_THREADS, "--queues", queues)
     return Program(
         name="worker",
-        command=(*CELERY, "workers.app", *run, "--without-gossip", "--without-mingle"),
+        command=(
+            *CELERY,
+            "workers.app",
+            *run,
+            "--loglevel",
+            settings.log_level,
+            "--without-gossip",
+            "--without-mingle",
+        ),
         environment=environment(settings),
         is_ready=lambda: True,  # the API waits for what it makes
         stop_s=8,  # what it had in hand is due again at the next start
