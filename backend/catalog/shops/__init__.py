@@ -1,0 +1,1 @@
+"""What shop platforms say and how: one file for each, behind the contract of ``platform``."""
