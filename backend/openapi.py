@@ -9,6 +9,7 @@ from backend.access.problems import MEDIA_TYPE
 from backend.errors import (
     AppError,
     BadRequest,
+    Conflict,
     Forbidden,
     InternalError,
     NotFound,
@@ -29,6 +30,7 @@ _EXAMPLES: tuple[AppError, ...] = (
     Unauthorized("this key is unknown or revoked", expected="`Authorization: Bearer mk_…` with a key of scope server"),
     Forbidden("the key 'my shop' may not do this", found="storefront", expected="scope server or above"),
     NotFound("there is no such product", found="p1"),
+    Conflict("the index build of this generation is not complete", found="building", expected="ready"),
     TooLarge("the body is larger than this server accepts", expected="at most 16777216 bytes"),
     UnsupportedMedia("the body is not sent as JSON", found="text/plain", expected="application/json"),
     Unprocessable(
@@ -122,6 +124,7 @@ def _add_problems(path: str, operation: dict[str, Any]) -> None:
         Unauthorized: is_guarded,
         Forbidden: is_guarded,
         NotFound: "{" in path,
+        Conflict: is_guarded and (has_body or "{" in path),
         TooLarge: has_body,
         UnsupportedMedia: has_body,
         Unprocessable: has_body or "parameters" in operation,

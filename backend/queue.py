@@ -18,6 +18,9 @@ INGEST_DUE = "generations.ingest_due"
 SWEEP = "generations.sweep"
 """Task that looks for work whose nudge was lost, and for a calibration that the catalogue has outgrown."""
 
+ADVANCE_BUILDS = "generations.advance_builds"
+"""Task that makes the index build asked for, keeps those beside the live one filled, and removes what was dropped."""
+
 EMBED_QUEUE, TRAIN_QUEUE = "embed", "train"
 """Queues: of what shoppers wait for, and of what runs at night."""
 

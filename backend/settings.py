@@ -54,6 +54,10 @@ class Settings(BaseSettings):
     )
     embed_batch: int = Field(default=64, ge=1, le=4096, description="Images encoded in one batch.")
 
+    rollback_window_h: float = Field(
+        default=72.0, ge=0, description="Hours for which the index build of a generation that stepped down is kept."
+    )
+
     demo: bool = Field(
         default=False, description="The stack shows the demo shop: loopback callers need no key. Never in production."
     )

@@ -1,5 +1,6 @@
 """What must exist before anything is searched: an encoder's record, a build, its collections, a live generation."""
 
+from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 
 from sqlalchemy import delete, func, select
@@ -9,7 +10,7 @@ from backend.catalog.models import Product
 from backend.generations.encoders import EncoderMismatch, register_encoder
 from backend.generations.models import Generation, IndexBuild, IndexRow
 from backend.generations.promote import go_live
-from backend.generations.repository import Build, live_build, lock_generations, lock_index
+from backend.generations.repository import Build, live_build, lock_generations, lock_index, new_build
 from backend.logs import get_logger
 from backend.ml.encoder import Encoder
 from backend.ml.scoring import Calibration
@@ -59,15 +60,8 @@ def _check_empty(session: Session, found: Build, encoder: Encoder) -> None:
 def _first_generation(session: Session, encoder: Encoder, *, replaced: Build | None) -> Build:
     if replaced is not None:  # an empty build that no query will search again: nothing is written to it from here on
         session.get_one(IndexBuild, replaced.id).state = "dropped"
-    number = session.scalars(select(func.nextval(func.pg_get_serial_sequence("index_builds", "id")))).one()
-    build = IndexBuild(
-        id=number,
-        encoder_id=encoder.id,
-        state="ready",
-        image_collection=f"images_b{number}",
-        caption_collection=f"captions_b{number}",
-    )
-    session.add(build)
+    build = new_build(session, state="ready", step="done")
+    build.encoder_id, build.source, build.ready_at = encoder.id, encoder.source or None, datetime.now(UTC)
     session.flush()
     generation = Generation(
         index_build_id=build.id,

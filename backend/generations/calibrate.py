@@ -68,10 +68,11 @@ def recalibrate(session: Session, *, actor: str) -> int | None:
         gate_report=live.gate_report,
         code_version=code_version(),
         state="ready",
+        replaced=live.replaced,  # a rollback undoes what people chose, not a measurement
     )
     session.add(generation)
     session.flush()
-    go_live(session, generation.id, actor=actor)
+    go_live(session, generation.id, actor=actor, undoable=False)
     log.info("recalibrated", generation=generation.id, products=products)
     return generation.id
 

@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from backend.errors import Conflict
 from backend.generations.models import EncoderRecord
-from backend.ml.encoder import Encoder, load_encoder
+from backend.ml.encoder import Encoder, EncoderUnavailableError, load_encoder
 from backend.settings import Settings
 
 DEMO_ENCODER = Path(__file__).resolve().parent.parent / "demo" / "encoder"
@@ -20,10 +20,10 @@ class EncoderMismatch(Conflict):
     title = "Encoder does not match the catalogue"
 
 
-def open_encoder(settings: Settings) -> Encoder:
-    """The encoder that ``settings.encoder`` names, on the device and in the arithmetic asked for."""
+def open_encoder(settings: Settings, source: str | None = None) -> Encoder:
+    """The encoder of ``source``, else of ``settings.encoder``, on the device and in the arithmetic of ``settings``."""
     return load_encoder(
-        settings.encoder,
+        source or settings.encoder,
         device=settings.device,
         precision=settings.precision,
         threads=settings.torch_threads,
@@ -31,16 +31,45 @@ def open_encoder(settings: Settings) -> Encoder:
     )
 
 
+def open_recorded(settings: Settings, encoder_id: str, source: str | None) -> Encoder:
+    """The encoder known as ``encoder_id``: by its recorded source, or by ``settings.encoder`` where that is the same.
+
+    The second way serves machines on which the weights lie elsewhere, and encoders whose source was never recorded.
+
+    Raises:
+        EncoderMismatch: neither opens it.
+    """
+    tried: list[str] = []
+    for candidate in dict.fromkeys(one for one in (source, settings.encoder) if one):
+        try:
+            encoder = open_encoder(settings, candidate)
+        except EncoderUnavailableError as error:
+            tried.append(f"{candidate}: {error}")
+            continue
+        if encoder.id == encoder_id:
+            return encoder
+        tried.append(f"{candidate} is {encoder.id}")
+    raise EncoderMismatch(
+        f"{encoder_id} cannot be opened here. Put its weights where they were, or name them in MORELIKE_ENCODER.",
+        found=tried,
+        expected=encoder_id,
+    )
+
+
 def register_encoder(session: Session, encoder: Encoder) -> None:
-    """Record ``encoder`` unless it is known. The id holds 48 bits of the weights' hash: all of it is compared."""
+    """Record ``encoder``, and what opened it last. The id holds 48 bits of the weights' hash: all of it is compared."""
     values = {
         "id": encoder.id,
         "name": encoder.name[:400],
         "weights_hash": encoder.weights_hash,
         "dim": encoder.dim,
+        "source": encoder.source or None,
+        "drawings_only": encoder.drawings_only,
     }
-    session.execute(insert(EncoderRecord).values(values).on_conflict_do_nothing())
-    known = session.get_one(EncoderRecord, encoder.id)
+    newer = {"source": values["source"], "drawings_only": encoder.drawings_only}
+    written = insert(EncoderRecord).values(values)
+    session.execute(written.on_conflict_do_update(index_elements=["id"], set_=newer))
+    known = session.get_one(EncoderRecord, encoder.id, populate_existing=True)
     if (known.weights_hash, known.dim) != (encoder.weights_hash, encoder.dim):
         raise EncoderMismatch(
             f"another encoder is already known as {encoder.id!r}",

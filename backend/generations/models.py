@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy import (
     ARRAY,
     BigInteger,
+    Boolean,
     DateTime,
     ForeignKey,
     Identity,
@@ -13,6 +14,7 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     String,
+    Text,
     func,
     text,
 )
@@ -30,21 +32,35 @@ class EncoderRecord(Base):
     name: Mapped[str] = mapped_column(String(400))
     weights_hash: Mapped[str] = mapped_column(String(64))
     dim: Mapped[int] = mapped_column(Integer)
+    source: Mapped[str | None] = mapped_column(String(1000))  # what opens it; null: it was never asked for by source
+    drawings_only: Mapped[bool] = mapped_column(Boolean, server_default="false")
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
 
 
 class IndexBuild(Base):
-    """(encoder, item heads) and the two collections filled with them. Heads that are null are the identity."""
+    """(encoder, item heads) and the two collections filled with them. Heads that are null are the identity.
+
+    While it is ``building``, ``step`` says what is done next (``build.py``); its encoder is known once ``source`` was
+    opened.
+    """
 
     __tablename__ = "index_builds"
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
-    encoder_id: Mapped[str] = mapped_column(ForeignKey("encoders.id"))
+    encoder_id: Mapped[str | None] = mapped_column(ForeignKey("encoders.id"))
+    source: Mapped[str | None] = mapped_column(String(1000))
     item_heads: Mapped[bytes | None] = mapped_column(LargeBinary)
     image_collection: Mapped[str] = mapped_column(String(120), unique=True)
     caption_collection: Mapped[str] = mapped_column(String(120), unique=True)
     state: Mapped[str] = mapped_column(String(16))  # building, ready, dropped, failed
+    step: Mapped[str] = mapped_column(String(16), server_default="done")
+    promote: Mapped[bool] = mapped_column(Boolean, server_default="false")  # go live once it is ready
+    actor: Mapped[str] = mapped_column(String(120), server_default="")  # who asked for it
+    error: Mapped[str | None] = mapped_column(Text)
+    report: Mapped[dict[str, Any]] = mapped_column(server_default="{}")  # what its verification measured
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+    ready_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    emptied_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))  # dropped and nothing is left of it
 
 
 class IndexRow(Base):
@@ -75,5 +91,19 @@ class Generation(Base):
     state: Mapped[str] = mapped_column(String(16))  # trained, ready, live, retired, rejected, failed
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
     live_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    retired_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    replaced: Mapped[int | None] = mapped_column(ForeignKey("generations.id"))  # where a rollback of it leads
 
     __table_args__ = (Index("uq_generations_one_live", "state", unique=True, postgresql_where=text("state = 'live'")),)
+
+
+class Refusal(Base):
+    """An image or text that an encoder cannot embed although the live one did: its builds do without it."""
+
+    __tablename__ = "refusals"
+
+    encoder_id: Mapped[str] = mapped_column(ForeignKey("encoders.id"), primary_key=True)
+    kind: Mapped[str] = mapped_column(String(8), primary_key=True)  # image or text
+    subject: Mapped[str] = mapped_column(String(64), primary_key=True)
+    reason: Mapped[str] = mapped_column(Text)
+    refused_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Select, select, text
+from sqlalchemy import Select, func, select, text
 from sqlalchemy.orm import Session
 
 from backend.generations.models import EncoderRecord, Generation, IndexBuild
@@ -48,7 +48,7 @@ def lock_index(session: Session) -> None:
 def writable_builds(session: Session) -> list[Build]:
     """Builds that every change of the catalogue is written to, oldest first."""
     statement = _builds().where(IndexBuild.state.in_(WRITABLE_STATES)).order_by(IndexBuild.id)
-    return [_build(record, dim) for record, dim in session.execute(statement)]
+    return [_build(record, encoder) for record, encoder in session.execute(statement)]
 
 
 def live_build(session: Session) -> Build | None:
@@ -69,15 +69,49 @@ def list_generations(session: Session, limit: int) -> Sequence[tuple[Generation,
     return session.execute(statement).all()
 
 
-def _builds() -> Select[IndexBuild, int]:
-    return select(IndexBuild, EncoderRecord.dim).join(EncoderRecord, EncoderRecord.id == IndexBuild.encoder_id)
+def get_build(session: Session, build_id: int) -> Build:
+    """One build whose encoder is known."""
+    return _build(*session.execute(_builds().where(IndexBuild.id == build_id)).one())
 
 
-def _build(record: IndexBuild, dim: int) -> Build:
+def new_build(session: Session, *, state: str, step: str) -> IndexBuild:
+    """A build with the next number, and collections named after it."""
+    number = session.scalars(select(func.nextval(func.pg_get_serial_sequence("index_builds", "id")))).one()
+    build = IndexBuild(
+        id=number,
+        state=state,
+        step=step,
+        image_collection=f"images_b{number}",
+        caption_collection=f"captions_b{number}",
+    )
+    session.add(build)
+    return build
+
+
+def live_encoder(session: Session) -> EncoderRecord | None:
+    """Encoder of the live generation."""
+    statement = select(EncoderRecord).join(IndexBuild, IndexBuild.encoder_id == EncoderRecord.id)
+    statement = statement.join(Generation, Generation.index_build_id == IndexBuild.id)
+    return session.scalars(statement.where(Generation.state == "live")).one_or_none()
+
+
+def encoders_in_use(session: Session) -> list[EncoderRecord]:
+    """Encoders of the builds that are written, the live one first: a rollback, too, needs its encoder at once."""
+    builds = select(IndexBuild.encoder_id).where(IndexBuild.state.in_(WRITABLE_STATES))
+    found = session.scalars(select(EncoderRecord).where(EncoderRecord.id.in_(builds))).all()
+    live = live_encoder(session)
+    return sorted(found, key=lambda encoder: (live is None or encoder.id != live.id, encoder.id))
+
+
+def _builds() -> Select[IndexBuild, EncoderRecord]:
+    return select(IndexBuild, EncoderRecord).join(EncoderRecord, EncoderRecord.id == IndexBuild.encoder_id)
+
+
+def _build(record: IndexBuild, encoder: EncoderRecord) -> Build:
     return Build(
         id=record.id,
-        encoder_id=record.encoder_id,
-        dim=dim,
+        encoder_id=encoder.id,
+        dim=encoder.dim,
         image_collection=record.image_collection,
         caption_collection=record.caption_collection,
         item_heads=record.item_heads,

@@ -60,12 +60,14 @@ class EncoderParts:
         tokenizer: texts -> ids (n, context length).
         preprocess: an image -> pixels (3, h, w).
         card: its name and what it knows.
+        source: what opens it again; a directory is absolute.
     """
 
     model: nn.Module
     tokenizer: Any
     preprocess: Preprocess
     card: EncoderCard
+    source: str = ""
 
 
 class Encoder:
@@ -74,6 +76,7 @@ class Encoder:
     Attributes:
         id: ``<name>@<first 12 of weights_hash>``; features are keyed by it.
         name: short name.
+        source: what it was opened by, and can be opened by again; a directory is absolute.
         weights_hash: sha256 over every weight's name, type, shape and bytes, as loaded.
         dim: width of the vectors, d.
         causal_text: True where texts are cut to the longest of their batch.
@@ -88,6 +91,7 @@ class Encoder:
     def __init__(self, parts: EncoderParts, device: torch.device, precision: Precision) -> None:
         model, self.name, self.drawings_only = parts.model, parts.card.name, parts.card.drawings_only
         _require_finite(model)
+        self.source = parts.source
         self.weights_hash = hash_weights(model)
         self.id = f"{self.name[:67]}@{self.weights_hash[:12]}"
         self.preprocess = parts.preprocess

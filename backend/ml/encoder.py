@@ -75,6 +75,12 @@ class EncoderSpec:
         kind, _, rest = self.source.partition(":")
         return Path(rest).expanduser() if kind == "local-dir" else None
 
+    @property
+    def absolute(self) -> str:
+        """The source as a process in another folder would write it."""
+        kind, _, rest = self.source.partition(":")
+        return f"local-dir:{Path(rest).expanduser().resolve()}" if kind == "local-dir" else self.source
+
     def name_and_tag(self) -> tuple[str, str | None]:
         """What open_clip's factory takes: a model name and, unless it comes from the hub, the tag of its weights."""
         if self.source.startswith("hf-hub:"):
@@ -126,7 +132,8 @@ def _open(spec: EncoderSpec, demo_dir: Path | None = None) -> EncoderParts:
     directory = spec.directory(demo_dir)
     if directory is not None:
         model = build_model(directory, pretrained=True)
-        return EncoderParts(model, build_tokenizer(directory), _preprocess(model), read_card(directory))
+        card = read_card(directory)
+        return EncoderParts(model, build_tokenizer(directory), _preprocess(model), card, spec.absolute)
     name, tag = spec.name_and_tag()
     if tag is not None:
         _require_tokenizer(open_clip.get_model_config(name))  # before a download of its size
@@ -142,7 +149,7 @@ def _open(spec: EncoderSpec, demo_dir: Path | None = None) -> EncoderParts:
         ) from error
     short = name.removeprefix("hf-hub:").rpartition("/")[2]
     card = EncoderCard(name=short if tag is None else f"{short}:{Path(tag).name}")
-    return EncoderParts(model.eval(), tokenizer, _preprocess(model), card)
+    return EncoderParts(model.eval(), tokenizer, _preprocess(model), card, spec.absolute)
 
 
 def fetch_encoder(source: str, directory: Path) -> Path:
