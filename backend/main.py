@@ -35,6 +35,7 @@ from backend.queue import Queue
 from backend.search import routes as search
 from backend.search.assembly import assembled
 from backend.search.pipeline import Searcher
+from backend.search.transcriber import Endpoint, Transcriber
 from backend.settings import Settings
 from backend.storefront import routes as storefront
 from backend.vector_index import VectorIndex
@@ -105,10 +106,12 @@ async def _make_components(app: FastAPI, settings: Settings, closing: AsyncExitS
     await run_sync(holder.start)
     closing.callback(holder.stop)
     searcher = closing.enter_context(assembled(settings, sessions, index, holder))
+    transcriber = Transcriber(_transcription(settings))
+    closing.push_async_callback(transcriber.close)
     keyring = Keyring(sessions, default_rate=settings.rate_limit_per_minute)
     readiness = Readiness(_checks(engine, index, holder, searcher))
     provide(app, settings, sessions, Queue(redis_url), BlobStore(settings.blob_dir))
-    provide(app, keyring, limiter, index, holder, searcher, readiness)
+    provide(app, keyring, limiter, index, holder, searcher, transcriber, readiness)
 
 
 def _checks(
@@ -132,6 +135,19 @@ def _checks(
         "encoder": searcher.check_ready,
         "index": collections,
     }
+
+
+def _transcription(settings: Settings) -> Endpoint | None:
+    if settings.transcriber_url is None:
+        return None
+    key = settings.transcriber_key.get_secret_value() if settings.transcriber_key else None
+    return Endpoint(
+        url=settings.transcriber_url,
+        model=settings.transcriber_model,
+        key=key,
+        timeout_s=settings.transcriber_timeout_s,
+        max_bytes=settings.transcriber_max_bytes,
+    )
 
 
 def _named(url: str | None, variable: str) -> str:

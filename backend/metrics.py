@@ -15,6 +15,7 @@ SEARCH_STAGES = Histogram(
     "morelike_search_stage_seconds", "Time that one stage of a search took.", ["stage"], buckets=_FAST
 )
 REFUSED = Counter("morelike_refused_total", "Requests refused before they reached a route.", ["reason"])
+TRANSCRIPTIONS = Counter("morelike_transcriptions_total", "Recordings of spoken searches.", ["outcome"])
 LIMITER_DOWN = Counter("morelike_rate_limiter_down_total", "Requests let through because Redis did not answer.")
 
 

@@ -68,6 +68,18 @@ class Settings(BaseSettings):
     )
     database_pool: int = Field(default=16, ge=1, le=500, description="Database connections and threads of the API.")
 
+    transcriber_url: str | None = Field(
+        default=None,
+        description="Server that turns speech into words through OpenAI's API, as https://api.openai.com/v1.",
+    )
+    transcriber_model: str = Field(default="whisper-1", description="Model that this server is asked for.")
+    transcriber_key: SecretStr | None = Field(default=None, description="Key of this server, where it asks for one.")
+    transcriber_timeout_s: float = Field(default=15.0, gt=0, description="Seconds one transcription may take in all.")
+    transcriber_max_bytes: int = Field(default=4 * 2**20, ge=2**10, description="Largest recording, in bytes.")
+    transcriber_per_minute: int = Field(
+        default=120, ge=0, description="Transcriptions a minute over all callers, each of which may cost; 0 is no cap."
+    )
+
     image_max_bytes: int = Field(
         default=20 * 2**20, ge=2**10, description="Largest image that is downloaded, in bytes."
     )

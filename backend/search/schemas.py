@@ -83,7 +83,7 @@ class SearchRequest(BaseModel):
     session_id: Id | None = Field(None, description="Kept only as a keyed hash.")
     surface: Word | None = None
     device: Word | None = None
-    query_type: Word | None = None
+    query_type: Word | None = Field(None, description="How it was asked; `voice` where text is a transcript.")
     partial: bool = Field(False, description="Someone is still typing: answered, neither logged nor learned from.")
     lexical: bool = Field(True, description="Whether exact SKUs and the words of the catalogue count too.")
     weights: ScoreWeights | None = Field(None, description="Needs a server or admin key.")
@@ -147,6 +147,7 @@ class SearchResponse(BaseModel):
     took_ms: float
     facets: dict[str, dict[str, int] | PriceFacet] | None
     hits: list[Hit]
+    transcript: str | None = Field(None, description="What was heard, in the answer to a recording.")
 
 
 RESPONSE_EXAMPLE: dict[str, Any] = {
