@@ -15,7 +15,7 @@ from starlette.types import Scope as AsgiScope
 from backend.access.dependencies import SettingsDep, StorefrontCaller
 from backend.access.limits import RateLimiter
 from backend.access.provided import provided
-from backend.errors import RateLimited, Unprocessable
+from backend.errors import BadRequest, RateLimited, Unprocessable
 from backend.search.answers import SearcherDep, as_json, check_voice, check_weights
 from backend.search.schemas import SearchRequest
 from backend.search.transcriber import Transcriber
@@ -103,6 +103,10 @@ def _parsed(request: str) -> SearchRequest:
     try:
         return SearchRequest.model_validate_json(request)
     except ValidationError as error:
+        first = error.errors()[0]
+        if first["type"] == "json_invalid":
+            why = first["ctx"]["error"]
+            raise BadRequest(f"the part request is not JSON: {why}", expected="JSON (RFC 8259)") from error
         findings = [{**finding, "loc": ("body", "request", *finding["loc"])} for finding in error.errors()]
         raise RequestValidationError(findings) from error
 

@@ -18,6 +18,7 @@ MODULES = (
     "state.js",
     "journey.js",
     "picture.js",
+    "voice.js",
     "box.js",
     "filters.js",
     "grid.js",
@@ -44,8 +45,12 @@ class Asset:
 
 
 @cache
-def script() -> Asset:
-    """``morelike.js``: nothing is fetched by it but the API, and nothing leaks out of it but ``window.Morelike``."""
+def script(*, transcribes: bool = False) -> Asset:
+    """``morelike.js``: nothing is fetched by it but the API, and nothing leaks out of it but ``window.Morelike``.
+
+    Args:
+        transcribes: this server turns recordings into words, so that a page may record.
+    """
     folder = STATIC / "morelike"
     style = (folder / "style.css").read_text("utf-8")
     parts = [
@@ -53,6 +58,7 @@ def script() -> Asset:
         "(() => {",
         '"use strict";',
         f"const STYLE = {json.dumps(style)};",
+        f"const TRANSCRIBES = {json.dumps(transcribes)};",
         *(_EXPORT.sub("", _IMPORT.sub("", (folder / name).read_text("utf-8"))) for name in MODULES),
         "})();\n",
     ]

@@ -61,9 +61,10 @@ def page_file(name: str, seen: SeenTag = None, packing: Packing = "") -> Respons
 
 
 @router.get("/morelike.js", include_in_schema=False)
-def morelike_script(seen: SeenTag = None, packing: Packing = "") -> Response:
+def morelike_script(settings: SettingsDep, seen: SeenTag = None, packing: Packing = "") -> Response:
     """The search for any page."""
-    return _send(script(), seen, packing, REVALIDATED, PUBLIC)
+    asset = script(transcribes=settings.transcriber_url is not None)
+    return _send(asset, seen, packing, REVALIDATED, PUBLIC)
 
 
 _IMAGE_ANSWERS: dict[int | str, dict[str, Any]] = {

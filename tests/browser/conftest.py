@@ -2,11 +2,15 @@
 
 import base64
 import io
+import math
 import os
 import shutil
+import struct
 import threading
 import time
+import wave
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,7 +43,8 @@ from tests.fixtures.database import fresh_database
 PRODUCTS = 150
 SIDE = 160
 FLAGS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
+    "--use-fake-ui-for-media-stream --use-fake-device-for-media-stream"
+    " --headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
     " --disable-component-update --disable-sync"
 ).split()
 
@@ -61,10 +66,11 @@ HOSTILE: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Stack:
-    """The running shop: its address, and its database for what a test adds."""
+    """The running shop: its address, its database for what a test adds, and its settings for another API over it."""
 
     url: str
     sessions: sessionmaker[Session]
+    settings: Settings
 
     def key_for(self, origin: str) -> str:
         """A storefront key that lists ``origin``."""
@@ -79,9 +85,12 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     if program is None:
         pytest.skip("no Chromium is installed")
     home = tmp_path_factory.mktemp("chromium")
+    microphone = home / "microphone.wav"
+    microphone.write_bytes(someone_speaking())
+    flags = [*FLAGS, f"--use-file-for-fake-audio-capture={microphone}%noloop"]
     environment: dict[str, str | float | bool] = {**os.environ, "HOME": str(home)}
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=FLAGS, env=environment)
+        browser = playwright.chromium.launch(executable_path=program, args=flags, env=environment)
         yield browser
         browser.close()
 
@@ -106,15 +115,32 @@ def stack(
         engine = connect(database_url)
         sessions = session_factory(engine)
         fill(settings, sessions)
-        server = uvicorn.Server(uvicorn.Config(create_app(settings), port=settings.port, log_level="error"))
-        thread = threading.Thread(target=server.run, daemon=True)
-        thread.start()
-        url = f"http://127.0.0.1:{settings.port}"
-        wait_until_ready(url)
-        yield Stack(url, sessions)
-        server.should_exit = True
-        thread.join(20)
+        with serving(settings, sessions) as running:
+            yield running
         engine.dispose()
+
+
+@contextmanager
+def serving(settings: Settings, sessions: sessionmaker[Session]) -> Iterator[Stack]:
+    """An API over a catalogue that is there."""
+    server = uvicorn.Server(uvicorn.Config(create_app(settings), port=settings.port, log_level="error"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    url = f"http://127.0.0.1:{settings.port}"
+    wait_until_ready(url)
+    yield Stack(url, sessions, settings)
+    server.should_exit = True
+    thread.join(20)
+
+
+def someone_speaking() -> bytes:
+    """A WAV for the microphone: a second and a half of sound, then silence."""
+    rate, out = 48000, io.BytesIO()
+    tone = (9000 * math.sin(n / 30) for n in range(rate * 3 // 2))
+    with wave.open(out, "wb") as file:
+        file.setparams((1, 2, rate, 0, "NONE", ""))
+        file.writeframes(b"".join(struct.pack("<h", int(one)) for one in tone) + bytes(2 * rate * 20))
+    return out.getvalue()
 
 
 def fill(settings: Settings, sessions: sessionmaker[Session]) -> None:

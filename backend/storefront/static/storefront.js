@@ -83,7 +83,7 @@ function show(call) {
   recent.replaceChildren(...calls.map((one) => {
     const choice = document.createElement("button");
     choice.type = "button";
-    choice.textContent = `${one.method} ${new URL(one.url).pathname}${hint(one.body)}`;
+    choice.textContent = `${one.method} ${new URL(one.url).pathname}${hint(one)}`;
     choice.setAttribute("aria-pressed", String(one === shown));
     choice.addEventListener("click", () => {
       show(one);
@@ -94,15 +94,20 @@ function show(call) {
 }
 
 /** What a search was for, in a few characters. */
-function hint(body) {
-  const said = body?.cursor ? "next page" : body?.text || (body?.image && "picture") || body?.product_id || "";
+function hint({body, form}) {
+  const said = form ? "recording" : body?.cursor ? "next page" : body?.text || (body?.image && "picture") || body?.product_id || "";
   return said && ` · ${said.length > 22 ? `${said.slice(0, 20)}…` : said}`;
 }
 
 /** `call` as a command for a shell. The body goes in as a here-document: no quoting to break, no limit on its length. */
-function curl({method, url, headers, body}, show) {
+function curl({method, url, headers, body, form}, show) {
   const lines = [`curl -sS ${method === "GET" ? "" : `-X ${method} `}${quoted(url)}`];
   for (const [name, value] of Object.entries(headers)) lines.push(`  -H ${quoted(`${name}: ${value}`)}`);
+  if (form) {
+    const fields = Object.entries(form).map(([name, value]) =>
+      value instanceof Blob ? `${name}=@speech.${value.type.replace(/^\w+\/|;.*$/g, "") || "webm"}` : `${name}=${value}`);
+    return [...lines, ...fields.map((field) => `  -F ${quoted(field)}`)].join(" \\\n");
+  }
   if (body === undefined) return lines.join(" \\\n");
   const json = JSON.stringify(body, (_, value) => (typeof value === "string" ? show(value) : value), 2);
   return `${lines.join(" \\\n")} \\\n  --data-binary @- <<'JSON'\n${json}\nJSON`;

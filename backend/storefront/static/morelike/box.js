@@ -7,8 +7,8 @@ import {carried} from "./picture.js";
 const TYPING_PAUSE_MS = 220;
 
 export class Box {
-  /** `on` has: type(text), commit(text), carried({file|url|productId}), drop_picture(), drop_product(). */
-  constructor(texts, on) {
+  /** `on` has: type(text), commit(text), carried({file|url|productId}), drop_picture(), drop_product(), listen(), deafen(). */
+  constructor(texts, on, {hears}) {
     this.texts = texts;
     this.on = on;
     this.chips = h("span", {class: "box-chips"});
@@ -20,17 +20,21 @@ export class Box {
       type: "file", accept: "image/*", hidden: true, tabindex: "-1", "aria-label": texts.pickPicture,
       onchange: () => this.#picked(),
     });
+    this.typing = false;
+    this.notice = h("p", {class: "box-notice", role: "status"});
+    this.microphone = iconButton("microphone", texts.speak, () => on.listen(), {hidden: !hears, "aria-pressed": "false", class: "icon-button microphone"});
     this.clear = iconButton("close", texts.clearText, () => this.#cleared(), {hidden: true});
     const pick = iconButton("camera", texts.pickPicture, () => this.file.click(), {"data-pick": true});
-    this.element = h("form", {class: "box", role: "search", "aria-label": texts.searchLabel, onsubmit: (e) => this.#submit(e)},
-      icon("search"), this.chips, this.input, this.clear, pick, this.file,
+    this.element = h("form", {class: "box", role: "search", "aria-label": texts.searchLabel,
+      onsubmit: (e) => this.#submit(e), onkeydown: (e) => e.key === "Escape" && on.deafen()},
+      icon("search"), this.chips, this.input, this.clear, this.microphone, pick, this.file,
       h("button", {type: "submit", class: "button primary"}, texts.search),
       h("span", {class: "box-drop", "aria-hidden": "true"}, icon("camera"), texts.dropHere));
   }
 
   /** Show `state`; what is being typed is not overwritten. */
   show(state, client) {
-    if (this.input.value.trim() !== state.text.trim()) this.input.value = state.text;
+    if (!this.typing && this.input.value.trim() !== state.text.trim()) this.input.value = state.text;
     this.clear.hidden = !this.input.value;
     const chips = [];
     if (state.picture) {
@@ -45,6 +49,28 @@ export class Box {
     this.chips.hidden = chips.length === 0;
   }
 
+  /** The microphone is on, or no longer; `able` is whether it can be switched on again. */
+  listen(whether, able) {
+    this.element.classList.toggle("listening", whether);
+    this.microphone.setAttribute("aria-pressed", String(whether));
+    this.microphone.hidden = !able;
+    this.input.placeholder = whether ? this.texts.listening : this.texts.placeholder;
+    this.say(whether ? this.texts.speakNow : "");
+    if (whether) this.input.value = "";
+    this.clear.hidden = !this.input.value;
+  }
+
+  /** Show what was heard so far, and search it as if it were typed. */
+  overhear(text) {
+    this.input.value = text;
+    this.#typed();
+  }
+
+  /** One sentence under the box. */
+  say(text) {
+    this.notice.textContent = text;
+  }
+
   focus() {
     this.input.focus();
     this.input.select();
@@ -52,6 +78,7 @@ export class Box {
 
   /** Forget a search that typing had planned, because another one takes its place. */
   settle() {
+    this.typing = false;
     clearTimeout(this.timer);
   }
 
@@ -86,6 +113,7 @@ export class Box {
   #typed() {
     this.clear.hidden = !this.input.value;
     this.settle();
+    this.typing = true;
     this.timer = setTimeout(() => this.on.type(this.input.value), TYPING_PAUSE_MS);
   }
 

@@ -30,6 +30,12 @@ export class Morelike {
     return this.call("POST", "/v1/search", {body: request, signal});
   }
 
+  /** Search by a recording of what is looked for; `request` holds the other fields. The answer says what was heard. */
+  speak(audio, request = {}, {language, signal} = {}) {
+    const form = {audio, ...(language && {language}), request: JSON.stringify(request)};
+    return this.call("POST", "/v1/search", {form, signal});
+  }
+
   /** Products like the product `id`, best first. */
   similar(id, {limit = 12, ...options} = {}) {
     return this.search({product_id: id, limit}, options);
@@ -53,16 +59,16 @@ export class Morelike {
   }
 
   /** Any call; resolves to the body, rejects with a MorelikeError, or an AbortError when `signal` said so. */
-  async call(method, path, {body, signal} = {}) {
+  async call(method, path, {body, form, signal} = {}) {
     const headers = {Accept: "application/json"};
     if (this.key) headers.Authorization = `Bearer ${this.key}`;
     if (body !== undefined) headers["Content-Type"] = "application/json";
-    this.onCall?.({method, url: this.url + path, headers, body});
+    this.onCall?.({method, url: this.url + path, headers, body, form});
     const limit = AbortSignal.timeout(this.timeout);
     let response;
     try {
       response = await fetch(this.url + path, {
-        method, headers, body: body === undefined ? undefined : JSON.stringify(body), credentials: "omit",
+        method, headers, body: form ? formOf(form) : body === undefined ? undefined : JSON.stringify(body), credentials: "omit",
         signal: signal ? AbortSignal.any([signal, limit]) : limit,
       });
       if (response.ok) return await response.json();
@@ -72,6 +78,12 @@ export class Morelike {
     }
     throw await problemOf(response);
   }
+}
+
+function formOf(fields) {
+  const form = new FormData();
+  for (const [name, value] of Object.entries(fields)) form.append(name, value);
+  return form;
 }
 
 async function problemOf(response) {

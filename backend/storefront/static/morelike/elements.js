@@ -15,6 +15,7 @@ export function h(tag, properties = {}, ...children) {
 const PATHS = {
   search: "M10.5 17a6.5 6.5 0 1 1 0-13 6.5 6.5 0 0 1 0 13Zm4.8-1.7L20 20",
   camera: "M4 8.5h3.2L9 6h6l1.8 2.5H20V19H4V8.5Zm8 8a3.2 3.2 0 1 0 0-6.4 3.2 3.2 0 0 0 0 6.4Z",
+  microphone: "M12 14.5a3 3 0 0 0 3-3V6.5a3 3 0 0 0-6 0v5a3 3 0 0 0 3 3Zm-6-3.2a6 6 0 0 0 12 0M12 17.5V21M9 21h6",
   close: "M6 6l12 12M18 6L6 18",
   similar: "M4 10c2.5-3.2 5.5-3.2 8 0s5.5 3.2 8 0M4 16c2.5-3.2 5.5-3.2 8 0s5.5 3.2 8 0",
   filters: "M4 7h10M18 7h2M4 17h2M10 17h10M16 5v4M8 15v4",

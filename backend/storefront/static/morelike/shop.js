@@ -7,13 +7,14 @@ import {ProductPage} from "./product.js";
 import {Address, EMPTY, fromParams, toParams, toRequest} from "./state.js";
 import {TEXTS, withTexts} from "./texts.js";
 import {View} from "./view.js";
+import {Ear} from "./voice.js";
 
 const SLOW_MS = 2000;
 const DEFAULT_LIMIT_WAIT_S = 5;
 
 export class Shop {
   constructor(target, options = {}) {
-    this.options = {query: "", limit: 24, facets: DEFAULT_FACETS, address: "hash", productPage: "dialog", examples: [], locale: undefined, ...options};
+    this.options = {query: "", limit: 24, facets: DEFAULT_FACETS, address: "hash", productPage: "dialog", voice: "auto", examples: [], locale: undefined, ...options};
     this.target = target;
     this.texts = withTexts(TEXTS, this.options.texts);
     this.client = new Morelike({key: this.options.key, url: this.options.url, onCall: (call) => this.#tell("call", call)});
@@ -26,9 +27,9 @@ export class Shop {
     this.#start();
   }
 
-  /** Search for `changes` laid over what is searched now: {text, picture, product, filters, sort}. */
+  /** Search for `changes` laid over what is searched now: {text, spoken, picture, product, filters, sort}. */
   search(changes = {}, {partial = false} = {}) {
-    this.state = {...this.state, ...changes};
+    this.state = {...this.state, ...("text" in changes && {spoken: false}), ...changes};
     if (!partial) this.journey.visit(this.state);
     return this.#ask(partial);
   }
@@ -55,10 +56,20 @@ export class Shop {
     const open = (hit, event) => this.#open(hit, event);
     const similar = (product) => this.similar(product);
     this.page = new ProductPage(texts, {client, locale, hrefOf, on: {close: () => this.journey.leaveProduct(this.state), open, similar}});
+    this.language = locale || document.documentElement.lang || navigator.language;
+    this.ear = new Ear(this.options.voice, this.language, {
+      listening: (whether) => this.#listening(whether),
+      words: (text) => this.view.box.overhear(text),
+      heard: (text) => this.search({text, spoken: true}),
+      recorded: (audio) => this.#ask(false, audio),
+      failed: (why) => this.#misheard(texts[why]),
+    });
     this.view = new View(texts, {
-      client, locale, examples: this.options.examples, page: this.page, facets: this.options.facets,
+      client, locale, examples: this.options.examples, page: this.page, facets: this.options.facets, hears: this.ear.able,
       box: {
-        type: (text) => this.search({text}, {partial: true}),
+        listen: () => this.ear.toggle(),
+        deafen: () => this.ear.cancel(),
+        type: (text) => this.search({text, spoken: this.ear.session !== null}, {partial: true}),
         commit: (text) => this.search({text}),
         carried: (found) => this.#take(found),
         drop_picture: () => this.search({picture: null}),
@@ -99,25 +110,51 @@ export class Shop {
     this.#accept(entry.answer, entry.hits);
   }
 
-  async #ask(partial) {
+  /** Ask for the state, or for what `audio` says in place of its text. */
+  async #ask(partial, audio = null) {
     this.controller?.abort();
     clearTimeout(this.waiting);
     const {signal} = (this.controller = new AbortController());
-    const {state} = this;
+    let state = audio ? {...this.state, text: "", spoken: true} : this.state;
     this.view.box.settle();
+    if (!partial) this.view.box.say("");
     this.view.box.show(state, this.client);
     this.view.busy(this.hits.length > 0);
     const slow = setTimeout(() => this.view.slow(), SLOW_MS);
     try {
-      const answer = await this.client.search(this.#request(state, partial), {signal});
+      const request = this.#request(state, partial);
+      const answer = await (audio ? this.client.speak(audio, request, {language: this.#spoken(), signal}) : this.client.search(request, {signal}));
+      if (audio) {
+        state = this.state = {...state, text: answer.transcript};
+        this.journey.visit(state);
+      }
       this.#accept(answer, answer.hits);
       if (!partial) this.journey.remember({answer, hits: this.hits});
       this.#tell("results", {answer, state, partial});
     } catch (error) {
-      if (!signal.aborted) this.#fail(error);
+      if (signal.aborted) return;
+      if (audio && this.answer) this.#misheard(error.problem?.type?.endsWith(":nothing-heard") ? this.texts.heardNothing : error.detail);
+      else this.#fail(error);
     } finally {
       clearTimeout(slow);
     }
+  }
+
+  #listening(whether) {
+    this.view.box.settle();
+    this.view.box.listen(whether, this.ear.able);
+    if (!whether) this.view.box.show(this.state, this.client);
+  }
+
+  /** The language in ISO 639-1, where it has such a code. */
+  #spoken() {
+    return this.language.match(/^[a-z]{2}(?=-|$)/i)?.[0].toLowerCase();
+  }
+
+  /** What was said could not be understood: the results that are there stay. */
+  #misheard(why) {
+    if (this.answer) this.#accept(this.answer, this.hits);
+    this.view.box.say(why);
   }
 
   async #more() {

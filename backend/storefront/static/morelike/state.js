@@ -1,6 +1,6 @@
 /* What is being searched, and how it is written into an address that can be shared and reloaded. */
 
-export const EMPTY = Object.freeze({text: "", picture: null, product: null, filters: Object.freeze({}), sort: "relevance"});
+export const EMPTY = Object.freeze({text: "", spoken: false, picture: null, product: null, filters: Object.freeze({}), sort: "relevance"});
 
 /** The state as query parameters. A picture that was dropped is named by the number it has in this tab. */
 export function toParams(state) {
@@ -57,6 +57,7 @@ export function amount(text) {
 export function toRequest(state, {facets, limit}) {
   const request = {limit};
   if (state.text.trim()) request.text = state.text.trim();
+  if (state.text.trim() && state.spoken) request.query_type = "voice";
   if (state.picture) request.image = state.picture.url ? {url: state.picture.url} : {base64: state.picture.data};
   if (state.product) request.product_id = state.product.id;
   if (Object.keys(state.filters).length) request.filters = state.filters;

@@ -12,9 +12,9 @@ const SHEET = new CSSStyleSheet();
 SHEET.replaceSync(STYLE);
 
 export class View {
-  constructor(texts, {client, locale, examples, page, facets, box, grid, on}) {
+  constructor(texts, {client, locale, examples, page, facets, hears, box, grid, on}) {
     Object.assign(this, {texts, client, locale, facets, on});
-    this.box = new Box(texts, box);
+    this.box = new Box(texts, box, {hears});
     this.filters = new Filters(texts, {locale, onchange: on.filters});
     this.grid = new Grid(texts, {client, locale, on: grid, hrefOf: grid.hrefOf});
     this.message = h("div", {class: "message-place"});
@@ -28,7 +28,7 @@ export class View {
     this.bar = h("div", {class: "bar"}, h("div", {class: "bar-words"}, this.status, h("slot", {name: "note"})), h("div", {class: "bar-tools"}, this.toggle, this.sort), this.filters.chips);
     this.element = h("div", {class: "shop"},
       h("button", {type: "button", class: "skip", onclick: () => this.grid.focus(0)}, texts.skip),
-      this.box.element, this.#examples(examples, box.commit), this.bar, this.layout, page.element);
+      this.box.element, this.box.notice, this.#examples(examples, box.commit), this.bar, this.layout, page.element);
   }
 
   /** Put the search into `target` and listen to the whole page for drops, pastes and the / key. */
