@@ -1,4 +1,4 @@
-"""VectorIndex: the one door to Milvus, and the only importer of pymilvus.
+"""VectorIndex: the one door to Milvus; it and its connection are the only importers of pymilvus.
 
 A collection holds unit vectors, one row per image or caption, with the scalars that filters need. Milvus Lite and a
 real server differ in two things that this file hides:
@@ -10,7 +10,6 @@ real server differ in two things that this file hides:
 What Milvus calls ``distance`` is the inner product of unit vectors: it leaves this file as ``score``, larger is better.
 """
 
-import logging
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -21,10 +20,9 @@ import numpy as np
 from pymilvus import DataType, MilvusClient
 from pymilvus.exceptions import MilvusException
 
-from backend.errors import Conflict, Unavailable
+from backend.errors import Conflict
+from backend.milvus_connection import READ_S, WRITE_S, CollectionMissing, IndexUnavailable, MilvusConnection
 from backend.vectors import MAX_TAGS, VectorFilter, VectorHit, VectorRejected, VectorRow, Vectors, row_of, stored
-
-logging.getLogger("pymilvus").setLevel(logging.CRITICAL)  # every failure it would log is raised from here as well
 
 __all__ = [
     "CollectionMissing",
@@ -43,22 +41,7 @@ LITE_VECTORS = 20_000
 
 _ROWS_A_CALL = 1_000
 _FLUSH_AFTER = 128  # unflushed rows on Lite: 500 double a search's time, and a flush takes some 30 ms
-_NOT_LOADED, _NO_COLLECTION, _NO_CONNECTION = 101, 100, 2
-_CONNECT_S, _READ_S, _WRITE_S = 5.0, 10.0, 60.0
-
-_QUIET = {"grpc.keepalive_permit_without_calls": 0, "grpc.keepalive_time_ms": 330_000}
-"""pymilvus pings an idle connection every 10 s; gRPC servers allow one in 5 minutes and, after a few, hang up on the
-next call («too_many_pings»)."""
-
-
-class IndexUnavailable(Unavailable):
-    """Milvus does not answer, or refuses."""
-
-    title = "Vector index unavailable"
-
-
-class CollectionMissing(IndexUnavailable):
-    """The collection asked for is not there; it can be rebuilt from PostgreSQL."""
+_FRESH = {"consistency_level": "Strong"}  # audits ask what is there now, not what was there half a second ago
 
 
 @dataclass
@@ -77,11 +60,7 @@ class VectorIndex:
     """
 
     def __init__(self, uri: str, token: str | None = None) -> None:
-        self._uri = uri
-        self._token = token or ""
-        self._client: MilvusClient | None = None
-        self._lite = False
-        self._connecting = threading.Lock()
+        self._milvus = MilvusConnection(uri, token)
         self._writing = threading.Lock()
         self._known: dict[str, _Collection] = {}
 
@@ -96,6 +75,7 @@ class VectorIndex:
             found = self._collection(name).dim
             if found != dim:
                 raise Conflict(f"Collection {name} holds vectors of another length.", found=found, expected=dim)
+            self._index(name)  # who made it may have been killed before the index was there
             return
         schema = MilvusClient.create_schema(auto_id=False, enable_dynamic_field=False)
         schema.add_field("key", DataType.INT64, is_primary=True)
@@ -103,32 +83,81 @@ class VectorIndex:
         schema.add_field("vector", DataType.FLOAT_VECTOR, dim=dim)
         schema.add_field("in_stock", DataType.BOOL)
         schema.add_field("price", DataType.DOUBLE)
-        index = MilvusClient.prepare_index_params()
-        if self._lite:
+        if self._milvus.is_lite:
             schema.add_field("tags", DataType.VARCHAR, max_length=65_535)
-            index.add_index("vector", index_type="FLAT", metric_type="IP")
         else:
             schema.add_field("tags", DataType.ARRAY, element_type=DataType.INT64, max_capacity=MAX_TAGS)
-            index.add_index("vector", index_type="HNSW", metric_type="IP", params={"M": 16, "efConstruction": 200})
         with self._writing:
-            # a bounded read sees a write within seconds; a strong one would cost 200 ms a search
-            self._ask("create_collection", name, schema=schema, index_params=index, consistency_level="Bounded")
+            # a bounded read sees a write within half a second; a strong one costs up to 400 ms a search
+            self._milvus.ask("create_collection", name, schema=schema, consistency_level="Bounded", timeout=WRITE_S)
+        self._index(name)
         self._known[name] = _Collection(dim)
 
+    def _index(self, name: str) -> None:
+        """Give ``name`` its index where it has none, and load it."""
+        with self._writing:
+            if not self._milvus.ask("list_indexes", name, timeout=READ_S):
+                index = MilvusClient.prepare_index_params()
+                if self._milvus.is_lite:
+                    index.add_index("vector", index_type="FLAT", metric_type="IP")
+                else:
+                    build = {"M": 16, "efConstruction": 200}
+                    index.add_index("vector", index_type="HNSW", metric_type="IP", params=build)
+                self._milvus.ask("create_index", name, index, timeout=WRITE_S)
+            self._milvus.ask("load_collection", name, timeout=WRITE_S)
+
     def drop_collection(self, name: str) -> None:
-        """Drop ``name`` if it is there."""
+        """Drop ``name`` if it is there, and the aliases that point at it. An alias is no collection: it stays."""
         with self._writing:
             self._known.pop(name, None)
-            if self.has_collection(name):
-                self._ask("drop_collection", name, timeout=_WRITE_S)
+            if name in self.collections():  # has_collection says yes to an alias, and Lite would drop its target
+                self._milvus.ask("drop_collection", name, timeout=WRITE_S)
 
     def has_collection(self, name: str) -> bool:
-        """Whether ``name`` exists."""
-        return bool(self._ask("has_collection", name, timeout=_READ_S))
+        """Whether ``name`` exists, as a collection or as an alias of one."""
+        return bool(self._milvus.ask("has_collection", name, timeout=READ_S))
 
     def collections(self) -> set[str]:
         """Names of all collections."""
-        return set(self._ask("list_collections", timeout=_READ_S))
+        return set(self._milvus.ask("list_collections", timeout=READ_S))
+
+    def point_alias(self, alias: str, collection: str) -> None:
+        """Make ``alias`` another name of ``collection``, wherever it pointed before; readers see the old or the new.
+
+        Two processes that point one alias at the same time must be kept apart by the caller. Milvus Lite forgets its
+        aliases when it restarts.
+
+        Raises:
+            Conflict: a collection is called ``alias``.
+            CollectionMissing: ``collection`` is not there.
+        """
+        held = self.collections()
+        if alias in held:
+            raise Conflict("A collection has this name, so no alias can.", found=alias, expected="another name")
+        if collection not in held:
+            raise CollectionMissing(f"Milvus has no collection {collection} for the alias {alias}.")
+        with self._writing:
+            target = self.alias_target(alias)
+            if target != collection:
+                self._milvus.ask(
+                    "create_alias" if target is None else "alter_alias", collection, alias, timeout=WRITE_S
+                )
+            self._known.pop(alias, None)
+
+    def alias_target(self, alias: str) -> str | None:
+        """The collection that ``alias`` points at; None where there is no such alias."""
+        try:
+            described = self._milvus.ask("describe_alias", alias, timeout=READ_S)
+        except CollectionMissing:
+            return None
+        return str(described["collection_name"])
+
+    def drop_alias(self, alias: str) -> None:
+        """Drop ``alias`` if it is there; the collection stays."""
+        with self._writing:
+            self._known.pop(alias, None)
+            if self.alias_target(alias) is not None:
+                self._milvus.ask("drop_alias", alias, timeout=WRITE_S)
 
     def upsert(self, name: str, rows: Sequence[VectorRow]) -> None:
         """Write ``rows``; of rows with one key the last counts. Writing the same rows again changes nothing.
@@ -140,10 +169,10 @@ class VectorIndex:
         if not latest:
             return
         collection = self._collection(name)
-        entities = [stored(row, collection.dim, lite=self._lite) for row in latest.values()]
+        entities = [stored(row, collection.dim, lite=self._milvus.is_lite) for row in latest.values()]
         with self._writing:
             for batch in _batches(entities):
-                self._ask("upsert", name, batch, timeout=_WRITE_S)
+                self._milvus.ask("upsert", name, batch, timeout=WRITE_S)
             collection.unflushed += len(entities)
             if collection.unflushed >= _FLUSH_AFTER:
                 self._flush(name)
@@ -152,7 +181,7 @@ class VectorIndex:
         """Delete the rows of ``keys``; keys that are not there are no error."""
         with self._writing:
             for batch in _batches([int(key) for key in keys]):
-                self._ask("delete", name, ids=batch, timeout=_WRITE_S)
+                self._milvus.ask("delete", name, ids=batch, timeout=WRITE_S)
 
     def flush(self, name: str) -> None:
         """Make what was written quick to scan. A server does that by itself and limits how often it may be asked."""
@@ -161,8 +190,8 @@ class VectorIndex:
 
     def _flush(self, name: str) -> None:
         collection = self._collection(name)
-        if self._lite:
-            self._ask("flush", name, timeout=_WRITE_S)
+        if self._milvus.is_lite:
+            self._milvus.ask("flush", name, timeout=WRITE_S)
         collection.unflushed = 0
 
     def search(
@@ -172,6 +201,8 @@ class VectorIndex:
         limit: int,
         filter: VectorFilter | None = None,  # noqa: A002
         selectivity: float = 1.0,
+        *,
+        fresh: bool = False,
     ) -> list[list[VectorHit]]:
         """Hits of each row of ``vectors`` ((n, d), unit rows), best first.
 
@@ -181,27 +212,42 @@ class VectorIndex:
             limit: most hits a query; above ``MAX_LIMIT`` it is cut.
             filter: what a hit must satisfy.
             selectivity: estimated share of rows that pass ``filter``; a server looks further when it is small.
+            fresh: whether every write that has returned, anywhere, must count. Without it a server may take half a
+                second to show a write; with it a search on a server takes up to 400 ms. Lite is always fresh.
+
+        Raises:
+            VectorRejected: the vectors have the wrong length or are not finite, or a price bound is no number.
         """
         limit = min(limit, MAX_LIMIT)
-        dim = self._collection(name).dim
-        if vectors.ndim != 2 or vectors.shape[1] != dim or not np.isfinite(vectors).all():
-            raise VectorRejected("Query vectors do not fit.", found=str(vectors.shape), expected=f"(n, {dim}), finite")
+        self._check_queries(name, vectors)
         if limit <= 0 or len(vectors) == 0 or (filter is not None and filter.excludes_all):
             return [[] for _ in range(len(vectors))]
-        answers = self._ask(
+        answers = self._milvus.ask(
             "search",
             name,
             data=list(np.ascontiguousarray(vectors, dtype=np.float32)),
             limit=limit,
-            filter=filter.expression(lite=self._lite) if filter is not None else "",
+            filter=filter.expression(lite=self._milvus.is_lite) if filter is not None else "",
             output_fields=["product"],  # without it everything comes back, vectors too
-            search_params={"metric_type": "IP", "params": {} if self._lite else {"ef": _ef(limit, selectivity)}},
-            timeout=_READ_S,
+            search_params={
+                "metric_type": "IP",
+                "params": {} if self._milvus.is_lite else {"ef": _ef(limit, selectivity)},
+            },
+            consistency_level="Strong" if fresh else "Bounded",
+            timeout=READ_S,
         )
         return [
             [VectorHit(int(hit.id), int(hit["entity"]["product"]), float(hit.distance)) for hit in hits]
             for hits in answers
         ]
+
+    def _check_queries(self, name: str, vectors: Vectors) -> None:
+        dim = self._collection(name).dim
+        if vectors.ndim == 2 and vectors.shape[1] != dim:
+            self._known.pop(name, None)  # an alias may point elsewhere by now, or another process made it anew
+            dim = self._collection(name).dim
+        if vectors.ndim != 2 or vectors.shape[1] != dim or not np.isfinite(vectors).all():
+            raise VectorRejected("Query vectors do not fit.", found=str(vectors.shape), expected=f"(n, {dim}), finite")
 
     def count(self, name: str) -> int:
         """Number of rows."""
@@ -209,14 +255,15 @@ class VectorIndex:
 
     def keys(self, name: str) -> set[int]:
         """Keys of all rows, for audits."""
-        pages = self._ask("query_iterator", name, filter="", output_fields=["key"], batch_size=MAX_LIMIT)
+        self.count(name)  # an iterator does not wait for the last writes to arrive; a strong question before it does
+        pages = self._milvus.ask("query_iterator", name, filter="", output_fields=["key"], batch_size=MAX_LIMIT)
         found: set[int] = set()
         try:
             while page := pages.next():
                 found.update(int(entity["key"]) for entity in page)
             pages.close()
         except (MilvusException, grpc.RpcError) as error:
-            raise self._failure(self._connected(), error) from error
+            raise self._milvus.failure(self._milvus.client(), error) from error
         return found
 
     def fetch(self, name: str, keys: Sequence[int]) -> dict[int, VectorRow]:
@@ -227,68 +274,23 @@ class VectorIndex:
         return {int(entity["key"]): row_of(entity) for entity in found}
 
     def _query(self, name: str, **arguments: Any) -> list[dict[str, Any]]:
-        # audits ask what is there now: bounded staleness would answer what was there seconds ago
-        return list(self._ask("query", name, consistency_level="Strong", timeout=_WRITE_S, **arguments))
+        return list(self._milvus.ask("query", name, timeout=WRITE_S, **_FRESH, **arguments))
 
     def healthy(self) -> bool:
         """Whether Milvus answers now."""
         try:
-            self._ask("list_collections", timeout=2.0)
+            self._milvus.ask("list_collections", timeout=2.0)
         except IndexUnavailable:
             return False
         return True
 
     def is_lite(self) -> bool:
         """Whether this is Milvus Lite, which serves ``LITE_VECTORS`` well and no more."""
-        self._connected()
-        return self._lite
-
-    def _ask(self, method: str, *arguments: Any, **options: Any) -> Any:
-        """Answer of the client's ``method``. What a restarted Milvus has not loaded is loaded, and asked again."""
-        client = self._connected()
-        try:
-            try:
-                return getattr(client, method)(*arguments, **options)
-            except MilvusException as error:
-                if error.code != _NOT_LOADED or not arguments:
-                    raise
-                client.load_collection(arguments[0], timeout=_WRITE_S)
-                return getattr(client, method)(*arguments, **options)
-        except (MilvusException, grpc.RpcError) as error:
-            raise self._failure(client, error) from error
-
-    def _failure(self, client: MilvusClient, error: Exception) -> IndexUnavailable:
-        """What ``error`` means here. A connection that failed is given up, so that the next call makes a new one."""
-        if isinstance(error, MilvusException) and error.code == _NO_COLLECTION:
-            return CollectionMissing(f"Milvus says: {error.message}")
-        if isinstance(error, grpc.RpcError) or getattr(error, "code", None) == _NO_CONNECTION:
-            with self._connecting:
-                if self._client is client:
-                    self._client = None
-            return IndexUnavailable(f"Milvus at {self._uri} does not answer.")
-        return IndexUnavailable(f"Milvus refused: {getattr(error, 'message', error)}")
-
-    def _connected(self) -> MilvusClient:
-        client = self._client
-        if client is not None:
-            return client
-        with self._connecting:
-            if self._client is None:
-                try:
-                    # shared clients are cached by address and may sit on a dead server: this one is our own, and probed
-                    client = MilvusClient(
-                        self._uri, token=self._token, timeout=_CONNECT_S, dedicated=True, grpc_options=_QUIET
-                    )
-                    client.list_collections(timeout=_CONNECT_S)
-                    self._lite = "lite" in client.get_server_version(timeout=_CONNECT_S).lower()
-                except (MilvusException, grpc.RpcError) as error:
-                    raise IndexUnavailable(f"Milvus at {self._uri} does not answer.") from error
-                self._client = client
-            return self._client
+        return self._milvus.is_lite
 
     def _collection(self, name: str) -> _Collection:
         if name not in self._known:
-            described = self._ask("describe_collection", name, timeout=_READ_S)
+            described = self._milvus.ask("describe_collection", name, timeout=READ_S)
             dim = next(int(part["params"]["dim"]) for part in described["fields"] if part["name"] == "vector")
             self._known[name] = _Collection(dim)
         return self._known[name]

@@ -19,6 +19,8 @@ Vectors = NDArray[np.float32]
 
 MAX_TAGS = 1_024
 """Most tags of one row."""
+LARGEST_TAG = 2**63 - 1
+"""Tags lie between this and its negative: the expressions of Milvus 2.3 cannot say -2**63."""
 NO_PRICE = -1.0
 """Milvus 2.3 has no nulls: the price of a product without one."""
 
@@ -102,7 +104,7 @@ def stored(row: VectorRow, dim: int, *, lite: bool) -> dict[str, Any]:
     """``row`` as Milvus is given it.
 
     Raises:
-        VectorRejected: the vector is not finite or not ``dim`` long, the price no price, or the tags are too many.
+        VectorRejected: the vector is not finite or not ``dim`` long, the price no price, or the tags too many or large.
     """
     # Milvus Lite takes a vector with NaN without a word, and it then spoils the order of every search
     if row.vector.shape != (dim,) or not np.isfinite(row.vector).all():
@@ -114,6 +116,8 @@ def stored(row: VectorRow, dim: int, *, lite: bool) -> dict[str, Any]:
         raise VectorRejected(f"The price of row {row.key} is not a price.", found=str(row.price), expected="0 or more")
     if len(row.tags) > MAX_TAGS:
         raise VectorRejected(f"Row {row.key} has too many tags.", found=len(row.tags), expected=f"at most {MAX_TAGS}")
+    if any(abs(tag) > LARGEST_TAG for tag in row.tags):
+        raise VectorRejected(f"A tag of row {row.key} is too large.", found=str(row.tags), expected="|tag| < 2**63")
     return {
         "key": int(row.key),
         "product": int(row.product),
