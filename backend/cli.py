@@ -10,14 +10,17 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from backend.commands import demo, doctor, encoder, images, imports, keys, run, schema
+from backend.commands import demo, doctor, encoder, health, images, imports, keys, run, schema
 from backend.errors import AppError
 
-COMMANDS: tuple[ModuleType, ...] = (run, demo, encoder, imports, images, keys, schema, doctor)
+COMMANDS: tuple[ModuleType, ...] = (run, demo, encoder, imports, images, keys, schema, doctor, health)
 
 
 class ErrorsAsSentences(TyperGroup):
-    """Shows an ``AppError`` as one sentence and exit code 1; anything else is a defect and keeps its traceback."""
+    """Shows an ``AppError``, or a setting that cannot be read, as one sentence and exit code 1.
+
+    Anything else is a defect and keeps its traceback.
+    """
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Run the command named on the command line."""
@@ -25,6 +28,13 @@ class ErrorsAsSentences(TyperGroup):
             return super().main(*args, **kwargs)
         except AppError as error:
             sys.stderr.write(f"morelike: {said(error)}\n")
+            sys.exit(1)
+        except ValueError as error:
+            from pydantic_settings import SettingsError
+
+            if not isinstance(error, SettingsError):
+                raise
+            sys.stderr.write(f"morelike: {error}\n")
             sys.exit(1)
 
 

@@ -27,6 +27,9 @@ EMBED_QUEUE, TRAIN_QUEUE = "embed", "train"
 QUEUE_OF: dict[str, str] = {}
 """Queue of each task that is not in ``EMBED_QUEUE``."""
 
+BEAT_SIGN = "beat-sent"
+"""File in the home of the schedule, touched whenever that has sent something: how old it is tells whether it works."""
+
 NUDGE_EXPIRY_S = 10
 """A nudge that was lost with its broker blocks further ones no longer than this."""
 

@@ -3,11 +3,47 @@
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
+from urllib.parse import quote, urlsplit
 
-from pydantic import AliasChoices, Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AliasChoices, Field, SecretStr, ValidationInfo, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
 
 TokenForm = Literal["off", "pooled", "int8", "fp16"]
+
+
+class Files(EnvSettingsSource):
+    """What files hold that variables name: ``DATABASE_PASSWORD_FILE=/run/secrets/p`` gives ``DATABASE_PASSWORD``.
+
+    White space at both ends does not count, and an empty file gives nothing: an optional secret may be an empty file.
+
+    Raises:
+        SettingsError: the file cannot be read, or the variable itself is set, too.
+    """
+
+    def __init__(self, settings_cls: type[BaseSettings]) -> None:
+        super().__init__(settings_cls)
+        given = dict(self.env_vars)
+        fields = settings_cls.model_fields.items()
+        names = {name for key, field in fields for _, name, _ in self._extract_field_info(field, key)}
+        contents = {name: self._content(name, path, given) for name in names if (path := given.get(f"{name}_file"))}
+        self.env_vars = {name: content for name, content in contents.items() if content}
+
+    @staticmethod
+    def _content(name: str, path: str, given: dict[str, str | None]) -> str:
+        variable = name.upper()
+        if given.get(name):
+            raise SettingsError(f"Both {variable} and {variable}_FILE are set: expected one of them.")
+        try:
+            return Path(path).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is not text in UTF-8"
+            raise SettingsError(f"{variable}_FILE names {path}, which cannot be read: {reason}.") from error
 
 
 class Settings(BaseSettings):
@@ -19,10 +55,20 @@ class Settings(BaseSettings):
     host: str = Field(default="127.0.0.1", description="Address the API listens on.")
     port: int = Field(default=8000, ge=0, le=65535, description="Port the API listens on.")
 
+    database_password: SecretStr | None = Field(
+        default=None,
+        validation_alias=AliasChoices("DATABASE_PASSWORD", "database_password"),
+        description="Password for DATABASE_URL, where that has none.",
+    )
     database_url: str | None = Field(
         default=None,
         validation_alias=AliasChoices("DATABASE_URL", "database_url"),
         description="PostgreSQL to use instead of the embedded one, as postgresql://user:password@host/name.",
+    )
+    redis_password: SecretStr | None = Field(
+        default=None,
+        validation_alias=AliasChoices("REDIS_PASSWORD", "redis_password"),
+        description="Password for REDIS_URL, where that has none.",
     )
     redis_url: str | None = Field(
         default=None,
@@ -99,3 +145,30 @@ class Settings(BaseSettings):
     def blob_dir(self) -> Path:
         """Folder of image bytes and thumbnails."""
         return self.home.absolute() / "blobs"
+
+    @field_validator("database_url", "redis_url")
+    @classmethod
+    def _with_password(cls, url: str | None, others: ValidationInfo) -> str | None:
+        password = others.data.get(f"{str(others.field_name).removesuffix('_url')}_password")
+        return url_with_password(url, password.get_secret_value()) if url and password else url
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments, then variables, then the files that variables name; the others find nothing unless asked to."""
+        return init_settings, env_settings, Files(settings_cls), dotenv_settings, file_secret_settings
+
+
+def url_with_password(url: str, password: str) -> str:
+    """``url`` with ``password`` for its user; unchanged where it has one."""
+    parts = urlsplit(url)
+    if parts.password is not None:
+        return url
+    host = parts.netloc.rpartition("@")[2]
+    return parts._replace(netloc=f"{parts.username or ''}:{quote(password, safe='')}@{host}").geturl()

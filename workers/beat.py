@@ -3,10 +3,10 @@
 from typing import Any
 
 from celery import Celery
-from celery.signals import beat_init
+from celery.signals import after_task_publish, beat_init
 
 from backend.logs import configure_logs
-from backend.queue import EMBED_QUEUE, SWEEP
+from backend.queue import BEAT_SIGN, EMBED_QUEUE, SWEEP
 from backend.settings import Settings
 
 
@@ -38,3 +38,9 @@ def prepare(**_: Any) -> None:
     settings = Settings()
     configure_logs(settings.log_level, as_json=settings.log_json)
     settings.home.mkdir(parents=True, exist_ok=True)
+
+
+@after_task_publish.connect
+def leave_sign(**_: Any) -> None:
+    """Say when something was sent last, for `morelike health beat`."""
+    (Settings().home / BEAT_SIGN).touch()

@@ -172,13 +172,15 @@ class Supervisor:
         program.before()
         leash = [sys.executable, "-S", "-I", str(Path(__file__).with_name("leash.py"))]
         wish = [str(int(program.stop_signal)), str(os.getpid()), program.user]
+        # a setting that came from a file is handed on as its variable: given both ways it would be refused
+        inherited = {k: v for k, v in os.environ.items() if k.removesuffix("_FILE") not in program.environment}
         with self._home.log_of(program.name).open("ab") as log:
             process = subprocess.Popen(  # noqa: S603  our own commands
                 [*leash, *wish, *program.command],
                 stdin=subprocess.DEVNULL,
                 stdout=None if on_terminal else log,
                 stderr=None if on_terminal else subprocess.STDOUT,
-                env={**os.environ, **program.environment},
+                env={**inherited, **program.environment},
                 start_new_session=True,  # Ctrl-C reaches us alone: we stop them in order
             )
         self._home.remember(program.name, process.pid)
