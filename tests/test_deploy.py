@@ -125,13 +125,18 @@ def test_each_variable_is_a_setting_with_a_value_that_it_takes(service: str) -> 
 
 
 def test_each_secret_setting_comes_from_a_file() -> None:
-    """But for the token of Milvus, which asks for none here: it is on a network without a way in."""
+    """But for the token of Milvus, which asks for none here: it is on a network without a way in.
+
+    A new secret has its line in `x-environment`, its name in `secrets` of `x-morelike` and of the file, and in
+    deploy/make-secrets.
+    """
     for variable, name in fields_by_variable().items():
         secret = SecretStr in getattr(Settings.model_fields[name].annotation, "__args__", ())
         if secret and variable != "MILVUS_TOKEN":
-            for service in ("migrate", "api", "worker-cpu", "worker-gpu", "worker-train", "beat"):
-                path = SERVICES[service]["environment"].get(f"{variable}_FILE", "")
-                assert path.removeprefix("/run/secrets/") in SERVICES[service]["secrets"], (service, variable)
+            for service in OURS:
+                path = SERVICES[service]["environment"].get(f"{variable}_FILE")
+                assert path is not None, f"{service} has no {variable}_FILE"
+                assert path.removeprefix("/run/secrets/") in SERVICES[service]["secrets"]
                 assert variable not in SERVICES[service]["environment"]
                 assert variable not in env_example()
 
