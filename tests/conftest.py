@@ -7,5 +7,6 @@ pytest_plugins = [
     "tests.fixtures.api",
     "tests.fixtures.encoders",
     "tests.fixtures.hostile",
+    "tests.fixtures.shop_server",
     "tests.fixtures.openai_server",
 ]

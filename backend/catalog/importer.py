@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from backend.blobs import BlobStore
 from backend.catalog.feeds.detect import Feed
-from backend.catalog.feeds.drafts import Draft, FeedBroken
+from backend.catalog.feeds.drafts import Draft, FeedBroken, Item, Seen
 from backend.catalog.feeds.pictures import Lost, PictureSource, with_sources
 from backend.catalog.models import ImportRun, Product
 from backend.catalog.repository import delete_product, delete_products, upsert_products
@@ -20,7 +20,7 @@ from backend.catalog.schemas import Problem, ProductDelete, ProductIn, Rejected,
 from backend.db import session_scope
 from backend.errors import Conflict
 
-Mode = Literal["upsert", "full-sync"]
+Mode = Literal["upsert", "full-sync", "reconcile"]
 
 BATCH = 500
 """Products written in one transaction: a stop loses no more than these, and starting again repeats no harm."""
@@ -54,7 +54,8 @@ class ImportOptions:
     """How a feed is imported.
 
     Args:
-        mode: ``upsert`` leaves products that the feed does not name alone; ``full-sync`` deletes them.
+        mode: ``upsert`` leaves products that the feed does not name alone; ``full-sync`` and ``reconcile``, which is
+            a full sync by night, delete them.
         currency: of prices that name none.
         pictures: where the files lie that the feed names.
         encoder_drawings_only: the encoder in use is the demo's.
@@ -127,15 +128,15 @@ class Importer:
             PhotographsRefused: it has pictures, and the encoder in use knows only drawings.
         """
         with session_scope(self._sessions) as session:
-            run = ImportRun(source=str(feed.path), format=feed.format, mode=self._options.mode)
+            run = ImportRun(source=feed.source, format=feed.format, mode=self._options.mode)
             session.add(run)
             session.flush()
             self._report = ImportReport(run.id, notes=list(feed.notes))
         try:
             for batch in self._batches(feed):
                 self._write(batch)
-            if self._options.mode == "full-sync":
-                self._delete_unnamed()
+            if self._options.mode != "upsert":
+                self._delete_unnamed(feed)
         except (FeedBroken, TooManyDeletions) as error:
             self._report.problem = f"{error.detail} Found: {error.found}. Expected: {error.expected}."
         finally:
@@ -148,7 +149,7 @@ class Importer:
         try:
             for read in feed.drafts:
                 found = self._checked(read)
-                if found is not None:
+                if found is not None and not isinstance(read, Seen):
                     batch.append((read.line, found))
                 if len(batch) >= BATCH:
                     yield batch
@@ -158,8 +159,12 @@ class Importer:
             raise
         yield batch
 
-    def _checked(self, read: Draft | Rejected) -> ProductIn | ProductDelete | None:
+    def _checked(self, read: Item) -> ProductIn | ProductDelete | None:
         """The product of a draft, once it is known to be one; what is wrong is noted."""
+        if isinstance(read, Seen):
+            self._named.add(read.id)
+            self._report.counts["unchanged"] += 1
+            return None
         if isinstance(read, Rejected):
             self._reject(read)
             return None
@@ -219,8 +224,8 @@ class Importer:
         self._report.counts.update("skipped" if one.status == "missing" else one.status for one in deleted)
         self._on_batch(self._report)
 
-    def _delete_unnamed(self) -> None:
-        """Delete what the feed, read to its end, did not name."""
+    def _delete_unnamed(self, feed: Feed) -> None:
+        """Delete what the feed, read to its end, did not name and its source does not sell after all."""
         if self._unnamed and not self._options.delete_many:
             raise TooManyDeletions(
                 "Nothing was deleted, because rows without a readable id may name any product.",
@@ -229,16 +234,23 @@ class Importer:
             )
         with session_scope(self._sessions) as session:
             alive = session.scalars(select(Product.id).where(Product.deleted_at.is_(None))).all()
-            gone = [product_id for product_id in alive if product_id not in self._named]
-            if len(gone) > DELETED_SHARE * len(alive) and not self._options.delete_many:
-                raise TooManyDeletions(
-                    "Nothing was deleted: the feed does not name more than half of the catalogue.",
-                    found=f"{len(gone)} of {len(alive)} products",
-                    expected="a whole feed, or --delete-many",
-                )
-            for place in range(0, len(gone), 5000):
-                verdicts = delete_products(session, sorted(gone)[place : place + 5000], at=self._started)
-                self._report.counts.update(verdict.status for verdict in verdicts)
+        gone = sorted(set(alive) - self._named)
+        if len(gone) > DELETED_SHARE * len(alive) and not self._options.delete_many:
+            raise TooManyDeletions(
+                "Nothing was deleted: the feed does not name more than half of the catalogue.",
+                found=f"{len(gone)} of {len(alive)} products",
+                expected="a whole feed, or --delete-many",
+            )
+        if gone and (overlooked := feed.still_sold(gone)):
+            self._report.notes.append(
+                f"{len(overlooked)} products were on no page of the list and are sold nevertheless: they stay."
+            )
+            gone = [product_id for product_id in gone if product_id not in overlooked]
+        at = min(self._started, feed.as_of or self._started)
+        for place in range(0, len(gone), 5000):
+            with session_scope(self._sessions) as session:
+                verdicts = delete_products(session, gone[place : place + 5000], at=at)
+            self._report.counts.update(verdict.status for verdict in verdicts)
         self._on_batch(self._report)
 
     def _reject(self, rejected: Rejected) -> None:
@@ -269,6 +281,9 @@ class Importer:
             self._kept.append(entry)
 
     def _finish(self) -> None:
+        if self._report.problem:
+            stopped = {"line": None, "id": None, "kind": "stopped", "field": "", "found": None}
+            self._kept.append(stopped | {"expected": short(self._report.problem, 1000)})
         with session_scope(self._sessions) as session:
             session.execute(
                 update(ImportRun)

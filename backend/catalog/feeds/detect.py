@@ -1,12 +1,13 @@
 """Opening a feed: its format told by its name and its content."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Literal, get_args
 
 from backend.catalog.feeds.columns import draft_of
-from backend.catalog.feeds.drafts import FeedBroken, Read, Row
+from backend.catalog.feeds.drafts import FeedBroken, Item, Read, Row
 from backend.catalog.feeds.groups import gathered
 from backend.catalog.feeds.jsonl import JsonLines
 from backend.catalog.feeds.merchant_xml import MerchantXml
@@ -22,14 +23,27 @@ FORMATS: tuple[str, ...] = get_args(Format)
 
 @dataclass(frozen=True)
 class Feed:
-    """An open feed: its drafts, to be read once, and how far the reading got."""
+    """An open feed: its drafts, to be read once, and how far the reading got.
 
-    path: Path
-    format: Format
-    drafts: Iterator[Read]
+    Args:
+        source: the file, or the shop.
+        format: one of ``FORMATS``, or how the shop is read.
+        drafts: what it says.
+        position: how far it was read.
+        size: what ``position`` is at the end, where that is known.
+        notes: what is worth telling about it.
+        as_of: the source's clock before it was read, where it is not a file.
+        still_sold: asks the source which of some ids are for sale although the feed did not name them.
+    """
+
+    source: str
+    format: str
+    drafts: Iterator[Item]
     position: Callable[[], int]
-    size: int  # what ``position`` is at the end
+    size: int | None
     notes: list[str] = field(default_factory=list)
+    as_of: datetime | None = None
+    still_sold: Callable[[Sequence[str]], set[str]] = lambda _ids: set()
 
 
 def open_feed(path: Path, wanted: str | None = None) -> Feed:
@@ -48,13 +62,13 @@ def open_feed(path: Path, wanted: str | None = None) -> Feed:
     kind = wanted or _by_content(path)
     if kind == "jsonl":
         lines = JsonLines(path)
-        return Feed(path, "jsonl", gathered(_mapped(lines.rows())), lines.position, path.stat().st_size)
+        return Feed(str(path), "jsonl", gathered(_mapped(lines.rows())), lines.position, path.stat().st_size)
     if kind == "parquet":
         parquet = Parquet(path)
-        return Feed(path, "parquet", gathered(_mapped(parquet.rows())), parquet.position, parquet.total_rows)
+        return Feed(str(path), "parquet", gathered(_mapped(parquet.rows())), parquet.position, parquet.total_rows)
     if kind == "merchant-xml":
         xml = MerchantXml(path)
-        return Feed(path, "merchant-xml", gathered(_mapped(xml.rows())), xml.position, path.stat().st_size)
+        return Feed(str(path), "merchant-xml", gathered(_mapped(xml.rows())), xml.position, path.stat().st_size)
     return _open_table(path, kind)
 
 
@@ -63,12 +77,12 @@ def _open_table(path: Path, kind: str) -> Feed:
     notes = [note] if (note := table.encoding.note) else []
     size = path.stat().st_size
     if kind == "shopify" or (kind == "table" and is_shopify(table.columns)):
-        return Feed(path, "shopify", shopify_drafts(table.rows()), table.position, size, notes)
+        return Feed(str(path), "shopify", shopify_drafts(table.rows()), table.position, size, notes)
     names = {column.lower().replace(" ", "_").removeprefix("g:") for column in table.columns}
     shown: Format = "tsv" if table.delimiter == "\t" else "csv"
     if kind == "merchant-tsv" or (shown == "tsv" and {"image_link", "link"} <= names):
         shown = "merchant-tsv"
-    return Feed(path, shown, gathered(_mapped(table.rows())), table.position, size, notes)
+    return Feed(str(path), shown, gathered(_mapped(table.rows())), table.position, size, notes)
 
 
 def _by_content(path: Path) -> str:

@@ -38,4 +38,12 @@ class Draft:
     group: str | None = None
 
 
+@dataclass(frozen=True)
+class Seen:
+    """A product that is named, and known to be kept as it is."""
+
+    id: str
+
+
 Read = Draft | Rejected
+Item = Read | Seen
