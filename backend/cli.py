@@ -10,10 +10,10 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from backend.commands import demo, doctor, encoder, health, images, imports, keys, run, schema
+from backend.commands import captions, demo, doctor, encoder, health, images, imports, keys, run, schema
 from backend.errors import AppError
 
-COMMANDS: tuple[ModuleType, ...] = (run, demo, encoder, imports, images, keys, schema, doctor, health)
+COMMANDS: tuple[ModuleType, ...] = (run, demo, encoder, imports, images, captions, keys, schema, doctor, health)
 
 
 class ErrorsAsSentences(TyperGroup):
@@ -27,7 +27,7 @@ class ErrorsAsSentences(TyperGroup):
         try:
             return super().main(*args, **kwargs)
         except AppError as error:
-            sys.stderr.write(f"morelike: {said(error)}\n")
+            sys.stderr.write(f"morelike: {error.sentence()}\n")
             sys.exit(1)
         except ValueError as error:
             from pydantic_settings import SettingsError
@@ -36,16 +36,6 @@ class ErrorsAsSentences(TyperGroup):
                 raise
             sys.stderr.write(f"morelike: {error}\n")
             sys.exit(1)
-
-
-def said(error: AppError) -> str:
-    """The sentence of ``error`` with the value found and the value expected."""
-    parts = [error.detail]
-    if error.found is not None:
-        parts.append(f"Found: {error.found}.")
-    if error.expected is not None:
-        parts.append(f"Expected: {error.expected}.")
-    return " ".join(parts)
 
 
 app = typer.Typer(

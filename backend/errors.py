@@ -22,6 +22,15 @@ class AppError(Exception):
         self.expected = expected
         self.extensions = extensions
 
+    def sentence(self) -> str:
+        """The fact, with the value found and the value expected."""
+        parts = [self.detail]
+        if self.found is not None:
+            parts.append(f"Found: {self.found}.")
+        if self.expected is not None:
+            parts.append(f"Expected: {self.expected}.")
+        return " ".join(parts)
+
     def problem(self) -> dict[str, Any]:
         """The problem-details object (RFC 9457 section 3) of this error."""
         body: dict[str, Any] = {

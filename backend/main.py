@@ -24,6 +24,7 @@ from backend.access.observe import Observe
 from backend.access.provided import provide
 from backend.blobs import BlobStore
 from backend.catalog import routes as catalog
+from backend.catalog.captioning import routes as captioning
 from backend.db import connect, session_factory
 from backend.failures import answer_failures
 from backend.generations import routes as generations
@@ -44,6 +45,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     health.router,
     access.router,
     catalog.router,
+    captioning.router,
     generations.router,
     search.router,
     storefront.router,

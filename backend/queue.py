@@ -21,6 +21,9 @@ SWEEP = "generations.sweep"
 ADVANCE_BUILDS = "generations.advance_builds"
 """Task that makes the index build asked for, keeps those beside the live one filled, and removes what was dropped."""
 
+CAPTION_DUE = "captioning.caption_due"
+"""Task that asks the captioner about whatever pictures rows say are due."""
+
 EMBED_QUEUE, TRAIN_QUEUE = "embed", "train"
 """Queues: of what shoppers wait for, and of what runs at night."""
 

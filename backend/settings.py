@@ -137,6 +137,29 @@ class Settings(BaseSettings):
         default=frozenset(),
         description='Hosts on private addresses that images may come from, as JSON: ["images.internal:8080"].',
     )
+    captioner: str = Field(
+        default="off",
+        pattern="^(off|(openai|coca):.+)$",
+        description="Who captions pictures: off, openai:MODEL, coca:NAME:PRETRAINED or coca:local-dir:PATH.",
+    )
+    captioner_url: str = Field(
+        default="https://api.openai.com/v1", description="Base URL of the OpenAI-compatible server that openai: means."
+    )
+    captioner_key: SecretStr | None = Field(default=None, description="Key of that server, where it asks for one.")
+    captioner_timeout_s: float = Field(default=60.0, gt=0, description="Seconds one request to it may take in all.")
+    captioner_threads: int = Field(default=4, ge=1, le=64, description="Pictures a worker talks about at a time.")
+    caption_images: int = Field(
+        default=1, ge=0, description="Pictures of a product that are captioned, the first ones; 0 is all."
+    )
+    caption_per_minute: int = Field(default=120, ge=0, description="Requests a minute to that server; 0 is no limit.")
+    caption_per_day: int = Field(default=10_000, ge=0, description="Requests a day (UTC) to it; 0 is no limit.")
+    caption_prompts: tuple[str, ...] = Field(
+        default=(), description="Prompts that open a conversation about a picture, as JSON, instead of the usual ones."
+    )
+    caption_second_prompt: str | None = Field(
+        default=None, description="Prompt whose answer is the caption, instead of the usual one; empty for one turn."
+    )
+
     sweep_interval_s: float = Field(default=15.0, gt=0, description="Seconds between two searches for forgotten work.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least level logged.")
     log_json: bool = Field(default=False, description="Log lines as JSON rather than for people.")

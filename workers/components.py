@@ -7,6 +7,10 @@ from functools import cached_property
 from sqlalchemy.orm import Session, sessionmaker
 
 from backend.blobs import BlobStore
+from backend.catalog.captioning.budget import Budget
+from backend.catalog.captioning.generate import Captioning
+from backend.catalog.captioning.opening import open_for, spec_in
+from backend.catalog.captioning.repository import make_current
 from backend.catalog.images import FetchLimits
 from backend.db import connect, session_factory, session_scope
 from backend.errors import Unavailable
@@ -15,7 +19,7 @@ from backend.generations.encoders import open_encoder
 from backend.generations.ingest import Ingest
 from backend.http import SafeFetcher
 from backend.ml.encoder import Encoder
-from backend.queue import Queue
+from backend.queue import INGEST_DUE, Queue
 from backend.settings import Settings
 from backend.vector_index import VectorIndex
 
@@ -71,6 +75,7 @@ class Components:
         token = settings.milvus_token.get_secret_value() if settings.milvus_token else None
         self.index = VectorIndex(self.stores.milvus_uri, token)
         self._opening = threading.Lock()
+        self._opening_captioner = threading.Lock()
 
     @property
     def ingest(self) -> Ingest:
@@ -100,6 +105,35 @@ class Components:
             ),
             tokens=settings.tokens,
             embed_batch=settings.embed_batch,
+        )
+
+    @property
+    def captioning(self) -> Captioning | None:
+        """The captioning as the settings of this process want it; ``None`` where there is not and was not any."""
+        with self._opening_captioner:
+            return self._captioning
+
+    @cached_property
+    def _captioning(self) -> Captioning | None:
+        settings = self.settings
+        spec = spec_in(settings)
+        with session_scope(self.sessions) as session:
+            plan = make_current(session, spec, settings.caption_images)
+        if plan is None:
+            return None
+        return Captioning(
+            sessions=self.sessions,
+            blobs=BlobStore(settings.blob_dir),
+            plan=plan,
+            open_captioner=lambda: open_for(spec, settings),
+            budget=Budget(
+                per_minute=settings.caption_per_minute,
+                per_day=settings.caption_per_day,
+                backoff_s=settings.image_backoff_s,
+            ),
+            attempts=settings.image_attempts,
+            max_pixels=settings.image_max_pixels,
+            on_written=lambda: self.queue.nudge(INGEST_DUE),
         )
 
     def restore_index(self) -> None:

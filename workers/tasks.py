@@ -7,11 +7,12 @@ from typing import Any
 from celery import Task, shared_task
 from structlog.contextvars import bound_contextvars
 
+from backend.catalog.captioning.repository import anything_to_caption
 from backend.db import session_scope
 from backend.generations.calibrate import recalibrate_when_outgrown
 from backend.generations.due import anything_due
 from backend.logs import get_logger
-from backend.queue import INGEST_DUE, SWEEP
+from backend.queue import CAPTION_DUE, INGEST_DUE, SWEEP
 from workers.components import components
 from workers.exclusive import Exclusive
 
@@ -21,6 +22,7 @@ stopping = threading.Event()
 """Set while the worker shuts down."""
 
 _ingesting = Exclusive()  # the encoder is used by one thread at a time
+_captioning = Exclusive()
 
 
 @shared_task(name=INGEST_DUE, bind=True)
@@ -39,6 +41,24 @@ def ingest_due(self: "Task[Any, Any]") -> None:
         _ingesting.run(ingest)
 
 
+@shared_task(name=CAPTION_DUE, bind=True)
+def caption_due(self: "Task[Any, Any]") -> None:
+    """Ask the captioner about whatever pictures are due."""
+    made = components()
+
+    def caption() -> None:
+        made.queue.begun(CAPTION_DUE)
+        began = time.monotonic()
+        if (captioning := made.captioning) is None:
+            return
+        report = captioning.run_due(stopping.is_set)
+        if report.progressed:
+            log.info("captioned", seconds=round(time.monotonic() - began, 2), **vars(report))
+
+    with bound_contextvars(task=CAPTION_DUE, task_id=self.request.id):
+        _captioning.run(caption)
+
+
 @shared_task(name=SWEEP, bind=True)
 def sweep(self: "Task[Any, Any]") -> None:
     """Nudge for forgotten work; with none left, keep the calibration up with the catalogue."""
@@ -51,3 +71,7 @@ def sweep(self: "Task[Any, Any]") -> None:
                 made.queue.nudge(INGEST_DUE)
             else:
                 recalibrate_when_outgrown(session, actor=SWEEP)
+        captioning = made.captioning
+        with session_scope(made.sessions) as session:
+            if captioning is not None and anything_to_caption(session, captioning.plan):
+                made.queue.nudge(CAPTION_DUE)

@@ -27,12 +27,14 @@ taken up by another when it ends."""
 RECORD_S = 1.0
 """What was fetched is recorded this often, so that one slow server holds no other image back."""
 
+# a common table is evaluated once: as a subquery it could be, row by row, and then its limit would be none
 _CLAIM = text(
-    "UPDATE product_images SET due_at = now() + make_interval(secs => :lease_s) WHERE id IN ("
+    "WITH due AS MATERIALIZED ("
     " SELECT i.id FROM product_images i JOIN products p ON p.number = i.product"
     " WHERE i.state = 'pending' AND i.due_at <= now() AND p.deleted_at IS NULL"
     " ORDER BY i.due_at, i.id LIMIT :limit FOR UPDATE OF i SKIP LOCKED"
-    ") RETURNING id, product, source, attempts"
+    ") UPDATE product_images i SET due_at = now() + make_interval(secs => :lease_s) FROM due WHERE i.id = due.id"
+    " RETURNING i.id, i.product, i.source, i.attempts"
 )
 _RENEW = text(
     "UPDATE product_images SET due_at = now() + make_interval(secs => :lease_s)"
@@ -129,9 +131,9 @@ def _get(claim: _Claim, blobs: BlobStore, fetcher: SafeFetcher, limits: FetchLim
         facts = verify(data, limits.max_pixels)
         return _Got(claim, blobs.put(data), len(data), facts)
     except PictureRefused as refused:
-        return _Got(claim, error=_sentence(refused), permanent=True)
+        return _Got(claim, error=_said(refused), permanent=True)
     except NotFetched as failed:
-        return _Got(claim, error=_sentence(failed), permanent=failed.permanent)
+        return _Got(claim, error=_said(failed), permanent=failed.permanent)
     except FileNotFoundError:
         return _Got(claim, error="The image's bytes are no longer kept: send it again.", permanent=True)
     except Exception as error:  # noqa: BLE001 - whatever it is, it concerns this picture only and is shown beside it
@@ -145,10 +147,8 @@ def _bytes_of(source: str, blobs: BlobStore, fetcher: SafeFetcher) -> bytes:
     return fetcher.get(source).data
 
 
-def _sentence(error: AppError) -> str:
-    found = f" Found: {error.found}." if error.found is not None else ""
-    expected = f" Expected: {error.expected}." if error.expected is not None else ""
-    return f"{error.detail}{found}{expected}".replace("\x00", "\\0")
+def _said(error: AppError) -> str:
+    return error.sentence().replace("\x00", "\\0")
 
 
 def _is_last(got: _Got, limits: FetchLimits) -> bool:

@@ -36,8 +36,8 @@ def environment(settings: Settings) -> dict[str, str]:
 def _written(value: object) -> str:
     if isinstance(value, SecretStr):
         return value.get_secret_value()
-    if isinstance(value, frozenset):
-        return json.dumps(sorted(value))
+    if isinstance(value, frozenset | tuple):
+        return json.dumps(sorted(value) if isinstance(value, frozenset) else value)
     return str(value.resolve()) if isinstance(value, Path) else str(value)
 
 

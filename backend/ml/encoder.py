@@ -20,6 +20,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from backend.errors import Unavailable
+from backend.ml.captioner import CocaCaptioner, NotACaptioner
 from backend.ml.dual_encoder import Encoder, EncoderCard, EncoderParts, ImageFeatures, TextFeatures, hash_weights
 from backend.ml.image_tower import Precision
 
@@ -35,6 +36,7 @@ __all__ = [
     "fetch_encoder",
     "hash_weights",
     "load_encoder",
+    "open_captioner",
 ]
 
 CONFIG = "open_clip_config.json"
@@ -126,6 +128,26 @@ def load_encoder(
     place = _device(device)
     torch.set_num_threads(threads or _cores())
     return Encoder(_open(EncoderSpec(source), demo_dir), place, precision)
+
+
+def open_captioner(source: str, *, device: str = "auto", precision: Precision = "auto") -> CocaCaptioner:
+    """Open a CoCa, which writes sentences about pictures.
+
+    Args:
+        source: ``NAME:PRETRAINED``, ``hf-hub:ID`` or ``local-dir:PATH``.
+        device: ``auto`` takes a GPU where there is one; or ``cpu``, ``cuda``, ``cuda:N``.
+        precision: arithmetic; ``auto`` is half precision on a GPU and fp32 elsewhere.
+
+    Raises:
+        EncoderUnavailableError: the model, its weights or the device cannot be had, or it writes no sentences.
+    """
+    place = _device(device)
+    try:
+        return CocaCaptioner(_open(EncoderSpec(source)), place, precision)
+    except NotACaptioner as error:
+        raise EncoderUnavailableError(
+            f"{source} writes no captions.", found=str(error), expected="a CoCa, for instance coca_ViT-L-14"
+        ) from error
 
 
 def _open(spec: EncoderSpec, demo_dir: Path | None = None) -> EncoderParts:
