@@ -10,10 +10,22 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from backend.commands import captions, demo, doctor, encoder, health, images, imports, keys, run, schema
+from backend.commands import captions, demo, doctor, encoder, health, images, imports, keys, run, schema, webhooks
 from backend.errors import AppError
 
-COMMANDS: tuple[ModuleType, ...] = (run, demo, encoder, imports, images, captions, keys, schema, doctor, health)
+COMMANDS: tuple[ModuleType, ...] = (
+    run,
+    demo,
+    encoder,
+    imports,
+    images,
+    captions,
+    webhooks,
+    keys,
+    schema,
+    doctor,
+    health,
+)
 
 
 class ErrorsAsSentences(TyperGroup):

@@ -25,6 +25,8 @@ from backend.access.provided import provide
 from backend.blobs import BlobStore
 from backend.catalog import routes as catalog
 from backend.catalog.captioning import routes as captioning
+from backend.catalog.webhooks import routes as webhooks
+from backend.catalog.webhooks.inbox import Inbox, secrets_by_source
 from backend.db import connect, session_factory
 from backend.failures import answer_failures
 from backend.generations import routes as generations
@@ -46,6 +48,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     access.router,
     catalog.router,
     captioning.router,
+    webhooks.router,
     generations.router,
     search.router,
     storefront.router,
@@ -112,6 +115,9 @@ async def _make_components(app: FastAPI, settings: Settings, closing: AsyncExitS
     closing.push_async_callback(transcriber.close)
     keyring = Keyring(sessions, default_rate=settings.rate_limit_per_minute)
     readiness = Readiness(_checks(engine, index, holder, searcher))
+    arrivals = connect(_named(settings.database_url, "DATABASE_URL"), pool_size=8, single_statements=True)
+    closing.callback(arrivals.dispose)
+    provide(app, Inbox(arrivals, secrets_by_source(settings)))
     provide(app, settings, sessions, Queue(redis_url), BlobStore(settings.blob_dir))
     provide(app, keyring, limiter, index, holder, searcher, transcriber, readiness)
 

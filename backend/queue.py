@@ -24,6 +24,9 @@ ADVANCE_BUILDS = "generations.advance_builds"
 CAPTION_DUE = "captioning.caption_due"
 """Task that asks the captioner about whatever pictures rows say are due."""
 
+PROCESS_DELIVERIES = "catalog.process_deliveries"
+"""Task that applies deliveries of webhooks to the catalogue."""
+
 EMBED_QUEUE, TRAIN_QUEUE = "embed", "train"
 """Queues: of what shoppers wait for, and of what runs at night."""
 

@@ -126,6 +126,22 @@ class Settings(BaseSettings):
         default=120, ge=0, description="Transcriptions a minute over all callers, each of which may cost; 0 is no cap."
     )
 
+    shopify_secret: SecretStr | None = Field(
+        default=None, description="Secret that Shopify signs webhooks with; two with a comma while one is replaced."
+    )
+    woocommerce_secret: SecretStr | None = Field(
+        default=None, description="Secret that WooCommerce signs webhooks with; two with a comma likewise."
+    )
+    webhook_secret: SecretStr | None = Field(
+        default=None, description="Secret of generic JSON webhooks; two with a comma likewise."
+    )
+    webhook_retention_days: float = Field(
+        default=30.0, gt=0, description="Days for which deliveries of webhooks are kept."
+    )
+    shop_currency: str | None = Field(
+        default=None, pattern="^[A-Za-z]{3}$", description="Currency of prices that name none, as EUR."
+    )
+
     image_max_bytes: int = Field(
         default=20 * 2**20, ge=2**10, description="Largest image that is downloaded, in bytes."
     )

@@ -7,6 +7,7 @@ from alembic import context
 import backend.access.models
 import backend.catalog.captioning.models
 import backend.catalog.models
+import backend.catalog.webhooks.models
 import backend.events.models
 import backend.generations.models  # noqa: F401  every room's tables are registered on Base
 from backend.db import Base, connect

@@ -56,7 +56,7 @@ def test_every_operation_shows_an_example_of_what_is_sent_and_answered() -> None
 
 
 def test_every_operation_says_which_problems_it_may_answer_with() -> None:
-    public = {"/healthz", "/readyz", "/metrics", "/images/{content_hash}"}
+    public = {"/healthz", "/readyz", "/metrics", "/images/{content_hash}", "/v1/webhooks/{source}"}
     for path, _method, operation in operations():
         said = set(operation["responses"])
         assert {"500", "503"} <= said, path

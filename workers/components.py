@@ -12,6 +12,8 @@ from backend.catalog.captioning.generate import Captioning
 from backend.catalog.captioning.opening import open_for, spec_in
 from backend.catalog.captioning.repository import make_current
 from backend.catalog.images import FetchLimits
+from backend.catalog.shops.platform import Shop
+from backend.catalog.webhooks.apply import Applier
 from backend.db import connect, session_factory, session_scope
 from backend.errors import Unavailable
 from backend.generations.bootstrap import ensure_live
@@ -76,6 +78,16 @@ class Components:
         self.index = VectorIndex(self.stores.milvus_uri, token)
         self._opening = threading.Lock()
         self._opening_captioner = threading.Lock()
+
+    @cached_property
+    def applier(self) -> Applier:
+        """What applies deliveries of webhooks."""
+        return Applier(
+            self.sessions,
+            BlobStore(self.settings.blob_dir),
+            Shop(currency=self.settings.shop_currency),
+            on_written=lambda session: self.queue.nudge_after_commit(session, INGEST_DUE),
+        )
 
     @property
     def ingest(self) -> Ingest:

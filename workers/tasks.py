@@ -8,11 +8,12 @@ from celery import Task, shared_task
 from structlog.contextvars import bound_contextvars
 
 from backend.catalog.captioning.repository import anything_to_caption
+from backend.catalog.webhooks.repository import any_due, forget_old
 from backend.db import session_scope
 from backend.generations.calibrate import recalibrate_when_outgrown
 from backend.generations.due import anything_due
 from backend.logs import get_logger
-from backend.queue import CAPTION_DUE, INGEST_DUE, SWEEP
+from backend.queue import CAPTION_DUE, INGEST_DUE, PROCESS_DELIVERIES, SWEEP
 from workers.components import components
 from workers.exclusive import Exclusive
 
@@ -23,6 +24,7 @@ stopping = threading.Event()
 
 _ingesting = Exclusive()  # the encoder is used by one thread at a time
 _captioning = Exclusive()
+_applying = Exclusive()
 
 
 @shared_task(name=INGEST_DUE, bind=True)
@@ -59,11 +61,29 @@ def caption_due(self: "Task[Any, Any]") -> None:
         _captioning.run(caption)
 
 
+@shared_task(name=PROCESS_DELIVERIES, bind=True)
+def process_deliveries(self: "Task[Any, Any]") -> None:
+    """Apply the deliveries of webhooks that are due."""
+    made = components()
+
+    def apply() -> None:
+        made.queue.begun(PROCESS_DELIVERIES)
+        if counts := made.applier.run_due(stopping.is_set):
+            log.info("deliveries_applied", **counts)
+
+    with bound_contextvars(task=PROCESS_DELIVERIES, task_id=self.request.id):
+        _applying.run(apply)
+
+
 @shared_task(name=SWEEP, bind=True)
 def sweep(self: "Task[Any, Any]") -> None:
     """Nudge for forgotten work; with none left, keep the calibration up with the catalogue."""
     made = components()
     with bound_contextvars(task=SWEEP, task_id=self.request.id):
+        with session_scope(made.sessions) as session:
+            forget_old(session, made.settings.webhook_retention_days)
+            if any_due(session):
+                made.queue.nudge(PROCESS_DELIVERIES)
         made.restore_index()
         with session_scope(made.sessions) as session:
             if anything_due(session):
