@@ -157,10 +157,8 @@ def secrets_of(setting: str) -> tuple[str, ...]:
 
     A part shorter than ``PART_MIN`` is no secret: it would be a piece of one, and easy to guess.
     """
-    parts = [part.strip() for part in setting.split(",")]
-    return tuple(
-        dict.fromkeys(one for one in (setting.strip(), *parts) if one == setting.strip() or len(one) >= PART_MIN)
-    )
+    whole, *parts = setting.strip(), *(part.strip() for part in setting.split(","))
+    return tuple(dict.fromkeys(one for one in (whole, *parts) if one and (one == whole or len(one) >= PART_MIN)))
 
 
 def _digests(body: bytes, secrets: Sequence[str]) -> Iterator[bytes]:
