@@ -98,7 +98,12 @@ class Settings(BaseSettings):
     tokens: TokenForm = Field(
         default="int8", description="How patch and word tokens are kept: off, pooled, int8, fp16."
     )
-    embed_batch: int = Field(default=64, ge=1, le=4096, description="Images encoded in one batch.")
+    embed_batch: int = Field(
+        default=0, ge=0, le=4096, description="Images encoded in one batch; 0 takes 64, or 256 on a GPU."
+    )
+    decode_threads: int = Field(
+        default=0, ge=0, le=256, description="Threads that decode images ahead; 0 takes 2, or one per core on a GPU."
+    )
 
     rollback_window_h: float = Field(
         default=72.0, ge=0, description="Hours for which the index build of a generation that stepped down is kept."

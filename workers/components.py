@@ -117,6 +117,7 @@ class Components:
             ),
             tokens=settings.tokens,
             embed_batch=settings.embed_batch,
+            decode_threads=settings.decode_threads,
         )
 
     @property

@@ -25,11 +25,17 @@ from backend.generations.feeding import Batch, Failure, Feeder
 from backend.generations.pipe import Pipe, PipeBrokenError
 from backend.generations.repository import Build
 from backend.logs import get_logger
-from backend.ml.encoder import Encoder, ImageFeatures, TextFeatures
+from backend.ml.encoder import Encoder, ImageFeatures, TextFeatures, cores
 from backend.ml.tokens import PackedTokens, StoredForm, pack_tokens
 from backend.settings import TokenForm
 
 log = get_logger(__name__)
+
+CPU_BATCH, GPU_BATCH = 64, 256
+"""Images in a batch where none is set: on a processor more are no faster; a GPU is full with some 256."""
+
+MOST_DECODERS = 16
+"""Threads of one process decode no faster beyond this, because Python runs in one of them at a time."""
 
 _AHEAD = 2  # batches on their way on each side of the encoder
 
@@ -71,9 +77,9 @@ class EmbedStage:
         blobs: image bytes.
         encoder: the encoder, used by the thread that calls :meth:`run` only.
         tokens: form that patch and word tokens are kept in.
-        batch: images encoded at a time.
+        batch: images encoded at a time; 0 takes what fills the encoder's device.
         max_pixels: largest image decoded.
-        decoders: threads that decode images ahead.
+        decoders: threads that decode images ahead; 0 takes what keeps that device busy.
     """
 
     sessions: sessionmaker[Session]
@@ -82,7 +88,7 @@ class EmbedStage:
     tokens: TokenForm
     batch: int
     max_pixels: int
-    decoders: int = 2
+    decoders: int = 0
 
     def run(
         self,
@@ -107,15 +113,14 @@ class EmbedStage:
                 self.encoder,
                 builds,
                 claims,
-                batch=self.batch,
+                batch=self.batch or fitting_batch(self.encoder),
                 max_pixels=self.max_pixels,
-                decoders=self.decoders,
+                decoders=self.decoders or fitting_decoders(self.encoder),
             )
             feeding = pool.submit(_until_broken, lambda: feeder.feed(prepared.put, more=more, stop=stop), prepared)
             storing = pool.submit(self._store_all, encoded, claims, on_stored)
             try:
-                for batch in prepared:
-                    encoded.put((batch, self._encode(batch)))
+                self._encode_all(prepared, encoded, stop)
             except PipeBrokenError:
                 pass  # the storer failed; its error is raised below
             finally:
@@ -123,16 +128,47 @@ class EmbedStage:
                 encoded.close()
             _raise_first(feeding, storing)
 
-    def _encode(self, batch: Batch) -> Encoded:
-        encoded = self._encode_some(batch.kind, batch.subjects, batch.inputs)
-        return Encoded(encoded.kind, encoded.subjects, encoded.features, (*batch.failures, *encoded.failures))
+    def _encode_all(
+        self, prepared: Pipe[Batch], encoded: Pipe[tuple[Batch, Encoded]], stop: Callable[[], bool]
+    ) -> None:
+        """Encode until ``prepared`` ends, or ``stop()``.
 
-    def _encode_some(self, kind: Kind, subjects: tuple[str, ...], inputs: tuple[Any, ...]) -> Encoded:
+        A device that works by itself has the next batch before it gives one back.
+        """
+        begun: tuple[Batch, Callable[[], Encoded]] | None = None
+        while not stop() and ((batch := prepared.take(wait=begun is None)) is not None or begun is not None):
+            following = None if batch is None else (batch, self._begin(batch))
+            if begun is None and not self.encoder.overlaps:
+                begun, following = following, None
+            if begun is not None:
+                encoded.put((begun[0], begun[1]()))
+            begun = following
+
+    def _begin(self, batch: Batch) -> Callable[[], Encoded]:
+        """Hand ``batch`` to the device; what is returned waits for its features."""
+        features = None
+        if batch.subjects:
+            with suppress(Exception):  # tried again below, where it is looked into
+                features = self._start(batch.kind, batch.inputs)
+
+        def finish() -> Encoded:
+            encoded = self._encode_some(batch.kind, batch.subjects, batch.inputs, features)
+            return Encoded(encoded.kind, encoded.subjects, encoded.features, (*batch.failures, *encoded.failures))
+
+        return finish
+
+    def _encode_some(
+        self,
+        kind: Kind,
+        subjects: tuple[str, ...],
+        inputs: Any,
+        features: Callable[[], ImageFeatures | TextFeatures] | None = None,
+    ) -> Encoded:
         """Encode; where it fails, encode the halves, so that one bad image is found and stands alone."""
         if not subjects:
             return Encoded(kind, (), (), ())
         try:
-            return Encoded(kind, subjects, (self._features(kind, inputs),), ())
+            return Encoded(kind, subjects, (_require_finite((features or self._start(kind, inputs))()),), ())
         except Exception as error:  # noqa: BLE001  whatever the encoder raises on hostile pixels
             if len(subjects) == 1:
                 self._check_encoder(kind, error)
@@ -148,25 +184,20 @@ class EmbedStage:
             first.failures + second.failures,
         )
 
-    def _features(self, kind: Kind, inputs: tuple[Any, ...]) -> ImageFeatures | TextFeatures:
-        features: ImageFeatures | TextFeatures
-        if kind == "text" and self.tokens == "off":
+    def _start(self, kind: Kind, inputs: Any) -> Callable[[], ImageFeatures | TextFeatures]:
+        """Begin to encode; what is returned waits for the features."""
+        if kind == "image":
+            return self.encoder.begin_images(inputs, tokens=self.tokens != "off").result
+        if self.tokens == "off":
             features = TextFeatures(self.encoder.encode_texts(inputs), [])
-        elif kind == "text":
-            features = self.encoder.encode_texts_with_tokens(inputs)
-        elif self.tokens == "off":
-            vectors = self.encoder.encode_images(inputs, batch=len(inputs))
-            features = ImageFeatures(vectors, np.empty((0, 0, 0), np.float32))
         else:
-            features = self.encoder.encode_images_with_tokens(inputs, batch=len(inputs))
-        if not all(np.isfinite(numbers).all() for numbers in (features.vectors, *features.tokens)):
-            raise ValueError("vectors that are not finite numbers found; expected finite ones")
-        return features
+            features = self.encoder.encode_texts_with_tokens(inputs)
+        return lambda: features
 
     def _check_encoder(self, kind: Kind, error: Exception) -> None:
         plain: tuple[Any, ...] = ("a",) if kind == "text" else (Image.new("RGB", (64, 64), "white"),)
         try:
-            self._features(kind, plain)
+            _require_finite(self._start(kind, plain)())
         except Exception as also:
             raise EncoderBroken("the encoder fails on a plain input too", found=str(error)) from also
 
@@ -233,6 +264,22 @@ def park(session: Session, kind: Kind, failure: Failure) -> None:
     parked = session.execute(_PARK[kind], {"subject": failure.subject, "reason": reason})
     session.execute(_BUMP, {"numbers": sorted(set(parked.scalars()))})
     log.warning("parked", kind=kind, subject=failure.subject, reason=reason)
+
+
+def fitting_batch(encoder: Encoder) -> int:
+    """Images that fill the encoder's device at a time."""
+    return GPU_BATCH if encoder.overlaps else CPU_BATCH
+
+
+def fitting_decoders(encoder: Encoder) -> int:
+    """Threads that keep it busy: on a processor the encoder itself wants the cores."""
+    return min(MOST_DECODERS, cores()) if encoder.overlaps else 2
+
+
+def _require_finite(features: ImageFeatures | TextFeatures) -> ImageFeatures | TextFeatures:
+    if not all(np.isfinite(numbers).all() for numbers in (features.vectors, *features.tokens)):
+        raise ValueError("vectors that are not finite numbers found; expected finite ones")
+    return features
 
 
 def _until_broken(feed: Callable[[], None], pipe: Pipe[Batch]) -> None:

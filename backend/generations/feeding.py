@@ -11,7 +11,7 @@ from torch import Tensor
 from backend.blobs import BlobStore
 from backend.catalog.pictures import PictureRefused, decode
 from backend.db import session_scope
-from backend.generations.claims import Claims
+from backend.generations.claims import OLDEST_LIST_S, Claims
 from backend.generations.due import Kind, Subject, seen_among, unseen
 from backend.generations.repository import Build
 from backend.ml.encoder import Encoder
@@ -36,11 +36,14 @@ class Failure:
 
 @dataclass(frozen=True)
 class Batch:
-    """Inputs of one call of the encoder, and the subjects that already failed on their way to it."""
+    """Inputs of one call of the encoder, and the subjects that already failed on their way to it.
+
+    Images are one tensor (n, 3, h, w) where the encoder runs; one without subjects has no inputs.
+    """
 
     kind: Kind
     subjects: tuple[str, ...]
-    inputs: tuple[Tensor | str, ...]
+    inputs: Tensor | tuple[str, ...]
     failures: tuple[Failure, ...] = ()
 
     @property
@@ -54,6 +57,7 @@ class Listing:
     """Subjects known to be unseen, the freshest first, until they are used up or old."""
 
     subjects: list[Subject] = field(default_factory=list)
+    began: float = 0.0
     fresh_until: float = 0.0
 
 
@@ -98,28 +102,32 @@ class Feeder:
 
         Captions and images take turns, so that a product is found by its words while its pictures wait.
         """
+        begun: list[Callable[[], Batch]] = []
         with ThreadPoolExecutor(self._decoders, thread_name_prefix="decode") as pool:
             while not stop():
                 expecting = more()  # asked before looking: what came in between is seen by the next look
-                batches = [batch for kind in ("text", "image") if (batch := self._next(kind, pool, put)) is not None]
-                if not batches and not expecting:
+                following = [one for kind in ("text", "image") if (one := self._begin(kind, pool)) is not None]
+                for finish in begun:  # the decoders have the next batch to go on with meanwhile
+                    put(finish())
+                if not begun and not following and not expecting:
                     return
-                if not batches:
+                if not begun and not following:
                     time.sleep(0.1)
+                begun = following
 
-    def _next(self, kind: Kind, pool: ThreadPoolExecutor, put: Callable[[Batch], None]) -> Batch | None:
+    def _begin(self, kind: Kind, pool: ThreadPoolExecutor) -> Callable[[], Batch] | None:
+        """Claim a batch and set the decoders on it; what is returned waits for them."""
         subjects = self._claim(kind)
         if not subjects:
             return None
         if kind == "text":
             batch = Batch(kind, tuple(s.key for s in subjects), tuple(s.text or "" for s in subjects))
-        else:
-            batch = _image_batch(list(pool.map(self._load, subjects)))
-        put(batch)
-        return batch
+            return lambda: batch
+        loaded = pool.map(self._load, subjects)
+        return lambda: self._image_batch(list(loaded))
 
     def _claim(self, kind: Kind) -> list[Subject]:
-        while taken := self._claims.take(kind, self._listed(kind).subjects, self._sizes[kind]):
+        while taken := self._take(kind, self._listed(kind)):
             listing = self._listings[kind]
             listing.subjects = listing.subjects[listing.subjects.index(taken[-1]) + 1 :]
             with session_scope(self._sessions) as session:  # another worker may have finished one since it was listed
@@ -129,6 +137,9 @@ class Feeder:
                 return left
         self._listings[kind].subjects = []  # all that is left is in other hands
         return []
+
+    def _take(self, kind: Kind, listing: Listing) -> list[Subject]:
+        return self._claims.take(kind, listing.subjects, self._sizes[kind], listing.began)
 
     def _listed(self, kind: Kind) -> Listing:
         listing = self._listings[kind]
@@ -144,7 +155,8 @@ class Feeder:
                 limit = max(LISTED, 4 * self._sizes[kind])
                 found |= {subject.key: subject for subject in unseen(session, build, kind, limit)}
         ended = time.monotonic()
-        return Listing(list(found.values()), ended + max(_LEAST_PAUSE_S, _QUERY_SHARE * (ended - began)))
+        used_s = min(max(_LEAST_PAUSE_S, _QUERY_SHARE * (ended - began)), OLDEST_LIST_S)
+        return Listing(list(found.values()), began, ended + used_s)
 
     def _load(self, subject: Subject) -> tuple[str, Tensor | Failure]:
         try:
@@ -155,12 +167,11 @@ class Feeder:
             return subject.key, Failure(subject.key, f"{error.detail} Found: {error.found}.")
         return subject.key, pixels
 
-
-def _image_batch(loaded: Sequence[tuple[str, Tensor | Failure]]) -> Batch:
-    good = [(key, pixels) for key, pixels in loaded if not isinstance(pixels, Failure)]
-    return Batch(
-        "image",
-        tuple(key for key, _ in good),
-        tuple(pixels for _, pixels in good),
-        tuple(failure for _, failure in loaded if isinstance(failure, Failure)),
-    )
+    def _image_batch(self, loaded: Sequence[tuple[str, Tensor | Failure]]) -> Batch:
+        good = [(key, pixels) for key, pixels in loaded if not isinstance(pixels, Failure)]
+        return Batch(
+            "image",
+            tuple(key for key, _ in good),
+            self._encoder.stage_images([pixels for _, pixels in good]) if good else (),
+            tuple(failure for _, failure in loaded if isinstance(failure, Failure)),
+        )

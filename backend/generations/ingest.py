@@ -76,7 +76,8 @@ class Ingest:
         index: the vector index.
         limits: how images are fetched and retried.
         tokens: form that patch and word tokens are kept in.
-        embed_batch: images encoded at a time.
+        embed_batch: images encoded at a time; 0 takes what fills the encoder's device.
+        decode_threads: threads that decode images ahead; 0 takes what keeps that device busy.
     """
 
     sessions: sessionmaker[Session]
@@ -87,6 +88,7 @@ class Ingest:
     limits: FetchLimits
     tokens: TokenForm
     embed_batch: int
+    decode_threads: int = 0
 
     def run_due(
         self, stop: Callable[[], bool] = never, on_progress: Callable[[IngestReport], None] | None = None
@@ -174,6 +176,7 @@ class Round:
             tokens=self.ingest.tokens,
             batch=self.ingest.embed_batch,
             max_pixels=self.ingest.limits.max_pixels,
+            decoders=self.ingest.decode_threads,
         )
         stage.run(builds, more=lambda: not fetching.done(), stop=self.stop, on_stored=stored)
 

@@ -48,12 +48,17 @@ class Pipe(Generic[T]):
             self._things.clear()
             self._changed.notify_all()
 
-    def __iter__(self) -> Iterator[T]:
-        while True:
-            with self._changed:
+    def take(self, *, wait: bool = True) -> T | None:
+        """The next thing; None where no more will come or, without ``wait``, where none is there now."""
+        with self._changed:
+            if wait:
                 self._changed.wait_for(lambda: self._things or self._closed or self._broken)
-                if not self._things:
-                    return
-                thing = self._things.popleft()
-                self._changed.notify_all()
+            if not self._things:
+                return None
+            thing = self._things.popleft()
+            self._changed.notify_all()
+            return thing
+
+    def __iter__(self) -> Iterator[T]:
+        while (thing := self.take()) is not None:
             yield thing

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from backend.ml.image_tower import ImageTower, PatchLayout, Precision
 from backend.ml.text_tower import TextTower
+from backend.ml.transfer import Coming
 
 Float32 = NDArray[np.float32]
 Preprocess = Callable[[Image.Image], Tensor]
@@ -30,6 +31,22 @@ class TextFeatures(NamedTuple):
 
     vectors: Float32
     tokens: list[Float32]
+
+
+class ImagesBegun:
+    """Images that the device encodes by itself; :meth:`result` waits for them."""
+
+    def __init__(self, coming: Coming) -> None:
+        self._coming = coming
+
+    def result(self) -> ImageFeatures:
+        """Unit vectors, and tokens (n, 0, 0) where none were asked for.
+
+        Raises:
+            ValueError: some vectors are not finite.
+        """
+        vectors, tokens = self._coming.arrays()
+        return ImageFeatures(_finite(vectors), tokens)
 
 
 @dataclass(frozen=True)
@@ -84,6 +101,7 @@ class Encoder:
         precision: arithmetic of the image tower; the text tower is always fp32.
         precision_note: what the check of that precision measured.
         layout: how the patch tokens of an image lie.
+        overlaps: True where the device encodes by itself, so that a batch can be begun before the last one is there.
         word_width: width of a word token, Dt.
         preprocess: an image -> pixels (3, h, w); safe in other threads.
     """
@@ -98,6 +116,7 @@ class Encoder:
         self._images = ImageTower(cast(nn.Module, model.visual), device, precision)
         self.precision, self.precision_note = self._images.precision, self._images.note
         self.layout: PatchLayout = self._images.layout
+        self.overlaps = device.type == "cuda"
         model.visual = nn.Identity()  # the image tower has its own; the rest is the text tower, which stays in fp32
         self._texts = TextTower(model.to(device), parts.tokenizer, _padding(parts.tokenizer), device)
         self.causal_text, self.dim, self.word_width = self._texts.causal, self._texts.dim, self._texts.width
@@ -125,8 +144,8 @@ class Encoder:
         """Images, or their pixels from `preprocess` -> (n, d) unit rows."""
         vectors = np.empty((len(images), self.dim), dtype=np.float32)
         for start in range(0, len(images), batch):
-            pixels = self._pixels(images[start : start + batch])
-            vectors[start : start + batch] = _unit(self._images.encode(pixels))
+            begun = self.begin_images(images[start : start + batch], tokens=False)
+            vectors[start : start + batch] = begun.result().vectors
         return vectors
 
     def encode_images_with_tokens(self, images: Sequence[Image.Image | Tensor], *, batch: int = 64) -> ImageFeatures:
@@ -136,13 +155,27 @@ class Encoder:
             np.empty((len(images), self.layout.count, self.layout.width), dtype=np.float32),
         )
         for start in range(0, len(images), batch):
-            vectors, tokens = self._images.encode_with_tokens(self._pixels(images[start : start + batch]))
-            features.vectors[start : start + batch] = _unit(vectors)
-            features.tokens[start : start + batch] = tokens.cpu().numpy()
+            vectors, tokens = self.begin_images(images[start : start + batch], tokens=True).result()
+            features.vectors[start : start + batch] = vectors
+            features.tokens[start : start + batch] = tokens
         return features
 
+    def stage_images(self, pictures: Sequence[Tensor]) -> Tensor:
+        """Pixels from `preprocess` -> one batch (n, 3, h, w) where the encoder runs; safe in other threads."""
+        return self._images.stage(pictures)
+
+    def begin_images(self, images: Sequence[Image.Image | Tensor] | Tensor, *, tokens: bool) -> ImagesBegun:
+        """Begin to encode one batch: images, their pixels, or what `stage_images` made of those."""
+        pixels = images if isinstance(images, Tensor) else self._pixels(images)
+        if tokens:
+            vectors, rows = self._images.encode_with_tokens(pixels)
+        else:
+            vectors = self._images.encode(pixels)
+            rows = vectors.new_empty((len(vectors), 0, 0))
+        return ImagesBegun(Coming(nn.functional.normalize(vectors, dim=1), rows))
+
     def _pixels(self, images: Sequence[Image.Image | Tensor]) -> Tensor:
-        return torch.stack([image if isinstance(image, Tensor) else self.preprocess(image) for image in images])
+        return self.stage_images([x if isinstance(x, Tensor) else self.preprocess(x) for x in images])
 
     def _batches_by_length(self, texts: Sequence[str], batch: int) -> Iterator[tuple[list[int], Tensor]]:
         """Batches of texts of like length, so that little is padded, and where each text stood."""
@@ -177,6 +210,10 @@ def _padding(tokenizer: Any) -> int:
 
 def _unit(vectors: Tensor) -> Float32:
     unit: Float32 = nn.functional.normalize(vectors, dim=1).cpu().numpy()
+    return _finite(unit)
+
+
+def _finite(unit: Float32) -> Float32:
     if not np.isfinite(unit).all():
         raise ValueError("found vectors that are not finite numbers; expected finite ones: the arithmetic overflowed")
     return unit

@@ -33,6 +33,7 @@ __all__ = [
     "TextFeatures",
     "build_model",
     "build_tokenizer",
+    "cores",
     "fetch_encoder",
     "hash_weights",
     "load_encoder",
@@ -126,7 +127,7 @@ def load_encoder(
         EncoderUnavailableError: the model, its weights or the device cannot be had.
     """
     place = _device(device)
-    torch.set_num_threads(threads or _cores())
+    torch.set_num_threads(threads or cores())
     return Encoder(_open(EncoderSpec(source), demo_dir), place, precision)
 
 
@@ -300,7 +301,8 @@ def _nearest(name: str, names: list[str]) -> str:
     return f"for instance {', '.join(near)}"
 
 
-def _cores() -> int:
+def cores() -> int:
+    """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

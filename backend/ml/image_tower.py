@@ -9,6 +9,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from backend.ml.transfer import Staging
+
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -57,7 +59,12 @@ class ImageTower:
         self.image_size = _pair(getattr(visual, "image_size", 224))
         self._convolutional = _is_convolutional(visual)
         self.precision, self.note, self._visual = self._fastest_faithful(visual, precision)
+        self._staging = Staging(device, DTYPES[self.precision])
         self.layout = self._find_layout()
+
+    def stage(self, pictures: Sequence[Tensor]) -> Tensor:
+        """Pixels (3, h, w) of each -> (n, 3, h, w) where the tower runs; safe in other threads."""
+        return self._staging.put(pictures)
 
     @torch.inference_mode()
     def encode(self, pixels: Tensor) -> Tensor:
@@ -72,9 +79,6 @@ class ImageTower:
         return pooled.float(), tokens.float()
 
     def _moved(self, pixels: Tensor) -> Tensor:
-        if self.device.type == "cuda":
-            # a pinned page is copied while the previous batch still computes
-            pixels = pixels.pin_memory().to(self.device, non_blocking=True)
         pixels = pixels.to(self.device, DTYPES[self.precision])
         return pixels.contiguous(memory_format=torch.channels_last) if self._convolutional else pixels
 

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -9,12 +10,14 @@ import pytest
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session, sessionmaker
 
+from backend.blobs import content_hash
 from backend.catalog.models import Caption, Feature, FeatureTokens, Product, ProductImage
 from backend.db import session_scope
 from backend.generations.encoders import register_encoder
 from backend.generations.features import Embedded, EmbedStage, EncoderBroken
 from backend.generations.models import IndexBuild
 from backend.generations.repository import Build
+from backend.ml.dual_encoder import ImagesBegun
 from backend.ml.encoder import Encoder, ImageFeatures, TextFeatures
 from backend.ml.tokens import PackedTokens, unpack_tokens
 from backend.settings import TokenForm
@@ -28,18 +31,17 @@ class Counting:
         self.encoder = encoder
         self.id = encoder.id
         self.preprocess = encoder.preprocess
+        self.stage_images = encoder.stage_images
+        self.overlaps = encoder.overlaps
         self.images = self.texts = 0
         self.refused = refused
         self.broken = broken
 
-    def encode_images_with_tokens(self, images: Sequence[Any], *, batch: int) -> ImageFeatures:
+    def begin_images(self, images: Any, *, tokens: bool) -> ImagesBegun:
         if self.broken or any(_mark(image) in self.refused for image in images):
             raise RuntimeError("planted failure")
         self.images += len(images)
-        return self.encoder.encode_images_with_tokens(images, batch=batch)
-
-    def encode_images(self, images: Sequence[Any], *, batch: int) -> Any:
-        return self.encode_images_with_tokens(images, batch=batch).vectors
+        return self.encoder.begin_images(images, tokens=tokens)
 
     def encode_texts_with_tokens(self, texts: Sequence[str]) -> TextFeatures:
         if "bad caption" in texts:
@@ -144,6 +146,51 @@ def test_image_that_the_encoder_refuses_parks_alone(
     assert parked.error == "the encoder refused it: planted failure"
     session.expire_all()
     assert session.get_one(Product, numbers[3]).revision == before + 1
+
+
+class Overlapping(Counting):
+    """Keeps what it begins to itself until it is asked, as a GPU does, and finds some of it out only then."""
+
+    def __init__(self, encoder: Encoder, refused: frozenset[int]) -> None:
+        super().__init__(encoder)
+        self.overlaps = True
+        self.refused_late = refused
+        self.begun = self.most_begun = 0
+
+    def begin_images(self, images: Any, *, tokens: bool) -> Any:
+        self.begun += 1
+        self.most_begun = max(self.most_begun, self.begun)
+        late = any(_mark(image) in self.refused_late for image in images)
+        images_begun = super().begin_images(images, tokens=tokens)
+
+        def result() -> ImageFeatures:
+            self.begun -= 1
+            features = images_begun.result()
+            if late:
+                features.vectors[-1] = np.nan
+            return features
+
+        return SimpleNamespace(result=result)
+
+
+def test_device_that_works_by_itself_has_two_batches_and_what_fails_late_parks_alone(
+    sessions: sessionmaker[Session], shop: Shop, build: Build, tiny_encoder: Encoder, session: Session
+) -> None:
+    from backend.catalog.pictures import decode
+
+    refused = frozenset({_mark(tiny_encoder.preprocess(decode(picture(3))))})
+    for number in range(40):
+        shop.put(f"p{number}", pictures=(picture(number),))
+    encoder = Overlapping(tiny_encoder, refused)
+    assert run(sessions, shop, build, encoder) == Embedded(images=39, texts=40, parked=1)
+    assert encoder.most_begun == 2
+    parked = session.scalars(select(ProductImage).where(ProductImage.state == "parked")).one()
+    assert parked.error == "the encoder refused it: vectors that are not finite numbers found; expected finite ones"
+    vectors = session.execute(select(Feature.subject, Feature.vector).where(Feature.kind == "image")).all()
+    stored = {subject: np.frombuffer(vector, "<f4") for subject, vector in vectors}
+    data = picture(11)
+    expected = tiny_encoder.encode_images([decode(data)])[0]
+    np.testing.assert_allclose(stored[content_hash(data)], expected, atol=5e-3)
 
 
 def test_image_whose_bytes_are_gone_or_broken_parks_alone(
