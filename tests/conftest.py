@@ -6,6 +6,7 @@ pytest_plugins = [
     "tests.fixtures.stacks",
     "tests.fixtures.api",
     "tests.fixtures.encoders",
+    "tests.fixtures.captioners",
     "tests.fixtures.hostile",
     "tests.fixtures.shop_server",
     "tests.fixtures.openai_server",

@@ -12,7 +12,7 @@ from celery import Celery
 from celery.signals import worker_init, worker_ready, worker_shutting_down
 
 from backend.logs import configure_logs
-from backend.queue import EMBED_QUEUE, INGEST_DUE, PROCESS_DELIVERIES
+from backend.queue import CAPTION_DUE, EMBED_QUEUE, INGEST_DUE, PROCESS_DELIVERIES
 from backend.settings import Settings
 from workers.components import Stores, components
 from workers.tasks import stopping
@@ -55,6 +55,7 @@ def take_up(**_: Any) -> None:
     """Begin with what an earlier worker left undone, and have the encoder loaded before the first product comes."""
     components().queue.nudge(INGEST_DUE)
     components().queue.nudge(PROCESS_DELIVERIES)
+    components().queue.nudge(CAPTION_DUE)
 
 
 @worker_shutting_down.connect
