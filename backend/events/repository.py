@@ -44,20 +44,25 @@ class ListServed:
     experiments: dict[str, Any] = field(default_factory=dict)
 
 
-# one statement, hence one round trip, for the list, its first page and the asynchronous commit of both
-_RECORD = text(
-    """
-    WITH relaxed AS (SELECT set_config('synchronous_commit', 'off', true)),
+RECORDING = """
+    relaxed AS (SELECT set_config('synchronous_commit', 'off', true)),
     list AS (
       INSERT INTO served_lists (query_id, parent_id, turn, generation_id, experiments, request, total, total_is,
                                 shopper_id, session_id, surface, device, query_type)
-      SELECT :query_id, :parent_id, :turn, :generation_id, CAST(:experiments AS jsonb), CAST(:request AS jsonb),
-             :total, :total_is, :shopper_id, :session_id, :surface, :device, :query_type FROM relaxed
-      RETURNING query_id)
-    INSERT INTO served_pages (query_id, first_position, product_ids, scores)
-    SELECT query_id, :first_position, :product_ids, :scores FROM list
-    """
-).bindparams(bindparam("product_ids", type_=ARRAY(String)), bindparam("scores", type_=ARRAY(DOUBLE_PRECISION)))
+      SELECT CAST(:query_id AS text), CAST(:parent_id AS text), CAST(:turn AS smallint),
+             CAST(:generation_id AS bigint), CAST(:experiments AS jsonb), CAST(:request AS jsonb), page.total,
+             CAST(:total_is AS text), CAST(:shopper_id AS text), CAST(:session_id AS text), CAST(:surface AS text),
+             CAST(:device AS text), CAST(:query_type AS text)
+      FROM relaxed, page WHERE page.recorded RETURNING query_id),
+    recorded AS (
+      INSERT INTO served_pages (query_id, first_position, product_ids, scores)
+      SELECT list.query_id, 1, page.product_ids, page.scores FROM list, page)
+"""
+"""CTEs of a statement that fills a first page: they write the list and that page in the same round trip.
+
+The statement defines ``page``, one row of product_ids, scores, total and whether that is ``recorded``; it is given
+:func:`recorded_values`. Its commit does not wait for the disk: a crash may lose the last 0.6 s.
+"""
 
 _ADD_PAGE = text(
     """
@@ -69,19 +74,23 @@ _ADD_PAGE = text(
 ).bindparams(bindparam("product_ids", type_=ARRAY(String)), bindparam("scores", type_=ARRAY(DOUBLE_PRECISION)))
 
 
-def record_served_list(session: Session, served: ListServed, page: PageServed) -> None:
-    """Write ``served`` and its first page. The commit does not wait for the disk: a crash may lose the last 0.6 s."""
-    session.execute(
-        _RECORD,
-        vars(served)
-        | {"request": orjson.dumps(served.request).decode(), "experiments": orjson.dumps(served.experiments).decode()}
-        | _page_parameters(page),
-    )
+def recorded_values(served: ListServed) -> dict[str, Any]:
+    """Parameters of ``RECORDING``; the total is the statement's own."""
+    return vars(served) | {
+        "request": orjson.dumps(served.request).decode(),
+        "experiments": orjson.dumps(served.experiments).decode(),
+    }
 
 
 def add_page(session: Session, query_id: str, page: PageServed) -> None:
     """Write a further page; a page that was served before stays as it was."""
-    session.execute(_ADD_PAGE, {"query_id": query_id} | _page_parameters(page))
+    values = {
+        "query_id": query_id,
+        "first_position": page.first_position,
+        "product_ids": list(page.product_ids),
+        "scores": [float(score) for score in page.scores],
+    }
+    session.execute(_ADD_PAGE, values)
 
 
 def get_served_list(session: Session, query_id: str) -> tuple[ListServed, list[PageServed]] | None:
@@ -92,11 +101,3 @@ def get_served_list(session: Session, query_id: str) -> tuple[ListServed, list[P
     pages = session.scalars(select(ServedPage).filter_by(query_id=query_id).order_by(ServedPage.first_position))
     served = ListServed(**{name: getattr(found, name) for name in ListServed.__dataclass_fields__})
     return served, [PageServed(page.first_position, page.product_ids, page.scores) for page in pages]
-
-
-def _page_parameters(page: PageServed) -> dict[str, Any]:
-    return {
-        "first_position": page.first_position,
-        "product_ids": list(page.product_ids),
-        "scores": [float(score) for score in page.scores],
-    }

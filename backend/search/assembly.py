@@ -55,9 +55,9 @@ def assembled(
     # each request asks for two things beside its own thread: captions and words
     with ThreadPoolExecutor(2 * settings.database_pool, thread_name_prefix="search") as pool:
         queries = QueryEncoder(thread, VectorCache(redis), sessions, fetcher, limits)
-        ranking = Ranking(single, index, queries, Retrieval(index, ExactSides(single), pool))
+        ranking = Ranking(single, engine, index, queries, Retrieval(index, ExactSides(single), pool))
         try:
-            yield Searcher(single, holder, queries, ranking, OrderStore(redis), pool)
+            yield Searcher(single, engine, holder, queries, ranking, OrderStore(redis), pool)
         finally:
             thread.stop()
     redis.close()

@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 
 from backend.catalog.schemas import Availability, Line, Scalar
 from backend.catalog.tags import tag
+from backend.prepared import Prepared, prepared
 from backend.vectors import VectorFilter
 
 MAX_VALUES = 100
@@ -124,6 +125,10 @@ class Conditions:
         """``template`` with its word ``CONDITIONS`` replaced by the conjunction."""
         return _statement(template, self.clauses)
 
+    def prepared(self, template: str) -> Prepared:
+        """The same as a statement that connections keep."""
+        return _prepared(template, self.clauses)
+
 
 @dataclass(frozen=True)
 class FilterPlan:
@@ -186,7 +191,16 @@ def resolve(session: Session, plan: FilterPlan) -> VectorFilter:
 
 @lru_cache(maxsize=1024)
 def _statement(template: str, clauses: tuple[str, ...]) -> TextClause:
-    return text(template.replace("CONDITIONS", " AND ".join(clauses)))
+    return text(_filled(template, clauses))
+
+
+@lru_cache(maxsize=1024)
+def _prepared(template: str, clauses: tuple[str, ...]) -> Prepared:
+    return prepared(_filled(template, clauses))
+
+
+def _filled(template: str, clauses: tuple[str, ...]) -> str:
+    return template.replace("CONDITIONS", " AND ".join(clauses))
 
 
 _OPERATORS = {"gte": ">=", "gt": ">", "lte": "<=", "lt": "<"}

@@ -10,17 +10,19 @@ from backend.ml.scoring import Ints
 from backend.search.filters import Conditions
 from backend.search.schemas import Sort
 
-_SHOWN = """
-    SELECT p.number, p.id, p.title, p.brand, p.category, CAST(p.price AS float8) AS price, p.currency, p.availability,
+SHOWN = """
+      p.number, p.id, p.title, p.brand, p.category, CAST(p.price AS float8) AS price, p.currency, p.availability,
       p.url, p.attributes,
       (SELECT i.content_hash FROM product_images i WHERE i.product = p.number AND i.state = 'ready'
        ORDER BY i.position LIMIT 1) AS image,
       ARRAY(SELECT c.text FROM captions c WHERE c.product = p.number AND c.source NOT IN ('title', 'description')
             ORDER BY c.id LIMIT 5) AS captions
-    FROM products p WHERE {} AND CONDITIONS
 """
-_BY_NUMBER = _SHOWN.format("p.number = ANY(CAST(:numbers AS bigint[]))")
-_BY_ID = _SHOWN.format("p.id = ANY(CAST(:ids AS text[]))")
+"""Columns of a product ``p`` that ``hit`` needs."""
+
+_SELECT = f"SELECT {SHOWN} FROM products p"  # noqa: S608  constants only
+_BY_NUMBER = f"{_SELECT} WHERE p.number = ANY(CAST(:numbers AS bigint[])) AND CONDITIONS"
+_BY_ID = f"{_SELECT} WHERE p.id = ANY(CAST(:ids AS text[])) AND CONDITIONS"
 
 _ORDERS: dict[Sort, str] = {
     "price_asc": "p.price ASC NULLS LAST, p.number",

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection
 
 from backend.ml.scoring import EXACT_MATCH, Calibration, Floats, Ints, word_evidence
 from backend.search.filters import Conditions
@@ -42,13 +42,13 @@ class Evidence:
         return cls(np.empty(0, dtype=np.int64), np.empty(0))
 
 
-def find_words(session: Session, words: str, conditions: Conditions, calibration: Calibration) -> Evidence:
+def find_words(connection: Connection, words: str, conditions: Conditions, calibration: Calibration) -> Evidence:
     """Evidence for ``words`` among the products that satisfy ``conditions``.
 
     All the words must be there; a SKU or product id that equals them adds ``EXACT_MATCH``.
     """
     parameters = {**conditions.parameters, "words": words, "most_ranked": MOST_RANKED, "most_found": MOST_FOUND}
-    rows = session.execute(conditions.statement(_FIND), parameters).all()
+    rows = conditions.prepared(_FIND).rows(connection, parameters)
     ranked = [row for row in rows if row.rank is not None]
     terms = word_evidence(np.array([row.rank for row in ranked]), ranked[0].matches if ranked else 0, calibration)
     added = {row.number: float(term) for row, term in zip(ranked, terms, strict=True)}

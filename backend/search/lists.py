@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
+from sqlalchemy import Engine
 from sqlalchemy.orm import Session, sessionmaker
 
 from backend.db import session_scope
@@ -90,9 +91,15 @@ class Ranking:
     """Turns an ask into an order under one Serving."""
 
     def __init__(
-        self, sessions: sessionmaker[Session], index: VectorIndex, queries: QueryEncoder, retrieval: Retrieval
+        self,
+        sessions: sessionmaker[Session],
+        engine: Engine,
+        index: VectorIndex,
+        queries: QueryEncoder,
+        retrieval: Retrieval,
     ) -> None:
         self._sessions = sessions
+        self._engine = engine
         self._index = index
         self._queries = queries
         self._retrieval = retrieval
@@ -139,8 +146,8 @@ class Ranking:
         return self._selectivity.share(plan.conditions)
 
     def _words(self, words: str, plan: FilterPlan, calibration: Calibration) -> Evidence:
-        with session_scope(self._sessions) as session:
-            return find_words(session, words, plan.conditions, calibration)
+        with self._engine.connect() as connection:
+            return find_words(connection, words, plan.conditions, calibration)
 
     def _sorted(self, fused: Fused, count: int, sort: Sort, conditions: Conditions) -> Order:
         """The first ``count`` candidates by a column instead of by score."""

@@ -9,10 +9,8 @@ from sqlalchemy.orm import Session
 from backend.events.repository import PageServed
 from backend.search.cursor import Order
 from backend.search.filters import Conditions
+from backend.search.first_page import MARGIN
 from backend.search.hydration import Shown, hit, shown_by_id, shown_by_number
-
-MARGIN = 8
-"""Candidates checked beyond a page's length, so that a few that vanished cost no second query."""
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from sqlalchemy import text
+from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session, sessionmaker
 
 from backend.db import session_scope
 from backend.errors import NotFound, Unprocessable
-from backend.events.repository import ListServed, PageServed, add_page, get_served_list, record_served_list
+from backend.events.repository import ListServed, PageServed, add_page, get_served_list
 from backend.events.units import UnitHasher, load_unit_hasher
 from backend.generations.serving import Serving, ServingHolder
 from backend.metrics import search_stage
@@ -21,8 +21,10 @@ from backend.search.candidates import DEEPEST, DEPTH
 from backend.search.cursor import Cursor, Order, OrderStore
 from backend.search.facets import count_facets
 from backend.search.filters import plan_filters
+from backend.search.first_page import FirstPage, serve_first_page
 from backend.search.lists import BROWSE_DEPTH, Ask, Listed, Ranking
-from backend.search.pages import Page, fill_page, hits_again
+from backend.search.hydration import hit
+from backend.search.pages import fill_page, hits_again
 from backend.search.query_vectors import QueryEncoder, Question
 from backend.search.schemas import SearchRequest
 
@@ -54,6 +56,7 @@ class Searcher:
 
     Args:
         sessions: PostgreSQL.
+        engine: the same, for statements that are a transaction each.
         holder: what serves.
         queries: turns questions into vectors.
         ranking: turns vectors into an order.
@@ -64,6 +67,7 @@ class Searcher:
     def __init__(
         self,
         sessions: sessionmaker[Session],
+        engine: Engine,
         holder: ServingHolder,
         queries: QueryEncoder,
         ranking: Ranking,
@@ -71,6 +75,7 @@ class Searcher:
         pool: ThreadPoolExecutor,
     ) -> None:
         self._sessions = sessions
+        self._engine = engine
         self._holder = holder
         self._queries = queries
         self._ranking = ranking
@@ -111,44 +116,48 @@ class Searcher:
     def _first_page(self, request: SearchRequest, picture: bytes | None) -> dict[str, Any]:
         serving = self._holder.current
         ask = self._ask(serving, request, picture)
-        hasher, depth = self.hasher, DEPTH
+        depth = DEPTH
         while True:
             listed = self._ranking.listed(serving, ask, need=request.limit, depth=depth)
-            with session_scope(self._sessions) as session:
-                with search_stage("page"):
-                    page = fill_page(
-                        session, listed.order, listed.conditions, offset=0, position=1, limit=request.limit
-                    )
-                if len(page.rows) == request.limit or listed.exhausted or depth >= DEEPEST:
-                    with search_stage("record"):
-                        return self._record(session, serving, request, ask, listed, page, hasher)
+            served = _list_served(serving, request, ask, listed, self.hasher)
+            last = listed.exhausted or depth >= DEEPEST
+            with search_stage("page"), self._engine.connect() as connection:
+                page = serve_first_page(
+                    connection,
+                    served,
+                    listed.order,
+                    listed.conditions,
+                    relevant=listed.relevant,
+                    counted=listed.total if listed.total_is == "exact" else None,
+                    limit=request.limit,
+                    last=last,
+                    kept=not request.partial,
+                )
+            if page is not None:
+                return self._answered(request, ask, served, listed, page)
             # PostgreSQL's check removed so many that a page is not full: look deeper
             depth *= 4
 
-    def _record(
-        self,
-        session: Session,
-        serving: Serving,
-        request: SearchRequest,
-        ask: Ask,
-        listed: Listed,
-        page: Page,
-        hasher: UnitHasher,
+    def _answered(
+        self, request: SearchRequest, ask: Ask, served: ListServed, listed: Listed, page: FirstPage
     ) -> dict[str, Any]:
         length = max(listed.relevant, page.next_offset)
         order = Order(listed.order.numbers[:length], listed.order.scores[:length])
-        total = listed.total if listed.total_is == "exact" else length - page.vanished
-        facets = count_facets(session, request.facets, listed.conditions, None if ask.browses else order.numbers)
-        served = _list_served(serving, request, ask, listed, total, hasher)
+        facets = None
+        if request.facets:
+            with session_scope(self._sessions) as session:
+                facets = count_facets(
+                    session, request.facets, listed.conditions, None if ask.browses else order.numbers
+                )
+        hits = [hit(row, place, row.score) for place, row in enumerate(page.rows, start=1)]
         if request.partial:  # someone is still typing: there is no list, so there is no id and no further page
-            return _answer(served, _Shown(total, None, facets, page.hits())) | {"query_id": None}
-        record_served_list(session, served, page.served())
+            return _answer(served, _Shown(page.total, None, facets, hits)) | {"query_id": None}
         cursor = None
         if page.next_offset < length:
-            cursor = Cursor(served.query_id, page.next_offset, page.next_position).encode(hasher)
+            cursor = Cursor(served.query_id, page.next_offset, len(hits) + 1).encode(self.hasher)
             if listed.whole:
                 self._pool.submit(self._orders.keep, served.query_id, order)
-        return _answer(served, _Shown(total, cursor, facets, page.hits()))
+        return _answer(served, _Shown(page.total, cursor, facets, hits))
 
     def _next_page(self, request: SearchRequest) -> dict[str, Any]:
         cursor = Cursor.decode(request.cursor or "", self.hasher)
@@ -211,14 +220,12 @@ class Searcher:
         )
 
 
-def _list_served(
-    serving: Serving, request: SearchRequest, ask: Ask, listed: Listed, total: int, hasher: UnitHasher
-) -> ListServed:
+def _list_served(serving: Serving, request: SearchRequest, ask: Ask, listed: Listed, hasher: UnitHasher) -> ListServed:
     return ListServed(
         query_id=f"q_{secrets.token_urlsafe(15)}",
         generation_id=serving.generation_id,
         request=ask.to_json(),
-        total=total,
+        total=listed.total,
         total_is=listed.total_is,
         shopper_id=hasher.hashed("shopper", request.shopper_id),
         session_id=hasher.hashed("session", request.session_id),
