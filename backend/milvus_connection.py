@@ -9,6 +9,8 @@ from pymilvus import MilvusClient
 from pymilvus.exceptions import MilvusException
 
 from backend.errors import Unavailable
+from backend.milvus_search import SearchCall
+from backend.vectors import Found, Vectors
 
 logging.getLogger("pymilvus").setLevel(logging.CRITICAL)  # every failure it would log is raised from here as well
 
@@ -43,6 +45,7 @@ class MilvusConnection:
         self._uri = uri
         self._token = token or ""
         self._client: MilvusClient | None = None
+        self._search: tuple[MilvusClient, SearchCall] | None = None
         self._lite = False
         self._connecting = threading.Lock()
 
@@ -65,6 +68,33 @@ class MilvusConnection:
                 return getattr(client, method)(*arguments, **options)
         except (MilvusException, grpc.RpcError) as error:
             raise self.failure(client, error) from error
+
+    def search(self, name: str, vectors: Vectors, **options: Any) -> list[Found]:
+        """Hits of each row of ``vectors``, as :class:`SearchCall` gives them. A lost connection is made again once."""
+        for attempt in (1, 2):
+            client = self.client()
+            try:
+                return self._searched(client, name, vectors, options)
+            except MilvusException as error:
+                raise self.failure(client, error) from error
+            except grpc.RpcError as error:
+                failure = self.failure(client, error)
+                # what a broken connection cut off was not answered, and reading it twice does no harm
+                if attempt == 2 or error.code() is not grpc.StatusCode.UNAVAILABLE:
+                    raise failure from error
+        raise AssertionError("the second attempt answers or raises")
+
+    def _searched(self, client: MilvusClient, name: str, vectors: Vectors, options: dict[str, Any]) -> list[Found]:
+        held = self._search
+        if held is None or held[0] is not client:
+            held = self._search = (client, SearchCall(client, self._token))
+        try:
+            return held[1](name, vectors, **options)
+        except MilvusException as error:
+            if error.code != _NOT_LOADED:
+                raise
+            client.load_collection(name, timeout=WRITE_S)
+            return held[1](name, vectors, **options)
 
     def failure(self, client: MilvusClient, error: Exception) -> IndexUnavailable:
         """What ``error`` means here. A connection that failed is given up, so that the next call makes a new one."""

@@ -53,6 +53,31 @@ class VectorHit:
 
 
 @dataclass(frozen=True)
+class Found:
+    """All rows found for one query, best first, as columns.
+
+    Args:
+        keys: (n,) of the rows.
+        products: (n,) product number of each.
+        scores: (n,) similarity of each to the query.
+    """
+
+    keys: NDArray[np.int64]
+    products: NDArray[np.int64]
+    scores: NDArray[np.float64]
+
+    @classmethod
+    def nothing(cls) -> "Found":
+        """No row."""
+        return cls(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0))
+
+    def hits(self) -> list[VectorHit]:
+        """The same row by row."""
+        columns = self.keys.tolist(), self.products.tolist(), self.scores.tolist()
+        return [VectorHit(*row) for row in zip(*columns, strict=True)]
+
+
+@dataclass(frozen=True)
 class VectorFilter:
     """What a hit must satisfy. Numbers only: text never enters an expression.
 

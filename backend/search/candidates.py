@@ -4,8 +4,6 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-import numpy as np
-
 from backend.generations.serving import Serving
 from backend.metrics import search_stage
 from backend.ml.scoring import Calibration, Fused, Ints, Kind, SideHits, add_evidence, fuse_candidates
@@ -104,12 +102,8 @@ class Retrieval:
         return self._side(aim, aim.serving.caption_collection, aim.vectors.caption, depth)
 
     def _side(self, aim: Aim, collection: str, vector: Vector, depth: int) -> SideHits:
-        hits = self._index.search(collection, vector, depth, aim.filter, aim.selectivity)[0]
-        return SideHits(
-            np.fromiter((hit.product for hit in hits), np.int64, len(hits)),
-            np.fromiter((hit.score for hit in hits), np.float64, len(hits)),
-            complete=len(hits) < depth,
-        )
+        found = self._index.find(collection, vector, depth, aim.filter, aim.selectivity)[0]
+        return SideHits(found.products, found.scores, complete=len(found.products) < depth)
 
 
 def _score(aim: Aim, image_hits: SideHits, caption_hits: SideHits, evidence: Evidence) -> Fused:

@@ -22,8 +22,8 @@ from backend.search.cursor import Cursor, Order, OrderStore
 from backend.search.facets import count_facets
 from backend.search.filters import plan_filters
 from backend.search.first_page import FirstPage, serve_first_page
-from backend.search.lists import BROWSE_DEPTH, Ask, Listed, Ranking
 from backend.search.hydration import hit
+from backend.search.lists import BROWSE_DEPTH, Ask, Listed, Ranking
 from backend.search.pages import fill_page, hits_again
 from backend.search.query_vectors import QueryEncoder, Question
 from backend.search.schemas import SearchRequest
