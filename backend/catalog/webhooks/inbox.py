@@ -28,7 +28,7 @@ class SignatureWrong(Unauthorized):
     title = "Signature wrong"
 
 
-class SourceUnknown(NotFound):
+class WebhooksNotTaken(NotFound):
     """No platform has this name, or no secret of it is set."""
 
     title = "No webhooks are taken here"
@@ -71,7 +71,7 @@ class Inbox:
         """Verify a delivery and keep it. ``headers`` have names in lower case.
 
         Raises:
-            SourceUnknown: nobody by this name may send.
+            WebhooksNotTaken: nobody by this name may send.
             SignatureWrong: the signature fits none of the secrets.
         """
         platform, secrets = self._known(source)
@@ -91,10 +91,10 @@ class Inbox:
     def _known(self, source: str) -> tuple[Platform, Sequence[str]]:
         platform, secrets = self._platforms.get(source), self._secrets.get(source, ())
         if platform is None:
-            raise SourceUnknown("no platform has this name", found=source, expected=sorted(self._platforms))
+            raise WebhooksNotTaken("no platform has this name", found=source, expected=sorted(self._platforms))
         if not secrets:
             own = "WEBHOOK" if source not in ("shopify", "woocommerce") else source.upper()
-            raise SourceUnknown(
+            raise WebhooksNotTaken(
                 f"no secret of {source} is set, so its deliveries cannot be verified", expected=f"MORELIKE_{own}_SECRET"
             )
         return platform, secrets

@@ -1,10 +1,9 @@
-"""The API with a secret for every platform, and a shop that signs and sends to it."""
+"""The API with a secret for every platform, and a shop that signs what it sends: to the API, or at the door itself."""
 
 import itertools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +17,13 @@ from starlette.testclient import TestClient
 from backend.blobs import BlobStore
 from backend.catalog.product_out import ProductOut
 from backend.catalog.reads import get_product
-from backend.catalog.shops.platform import Shop
+from backend.catalog.shops.platform import Shop, secrets_of
 from backend.catalog.webhooks.apply import Applier
+from backend.catalog.webhooks.inbox import Inbox
 from backend.catalog.webhooks.reads import list_deliveries
 from backend.catalog.webhooks.schemas import DeliveryRow
-from backend.db import session_scope
+from backend.db import connect, session_scope
+from backend.errors import AppError
 from backend.main import create_app
 from backend.settings import Settings
 from tests.catalog.webhooks.recorded import in_base64, in_hex, payload
@@ -43,7 +44,7 @@ def api_settings(database_url: str, redis_url: str, tmp_path: Path) -> Settings:
         database_url=database_url,
         redis_url=redis_url,
         milvus_uri="http://127.0.0.1:1",
-        log_level="warning",
+        log_level="error",
         shopify_secret=SecretStr(SECRETS["shopify"]),
         woocommerce_secret=SecretStr(SECRETS["woocommerce"]),
         webhook_secret=SecretStr(SECRETS["generic"]),
@@ -137,9 +138,24 @@ def applier(sessions: sessionmaker[Session], tmp_path: Path) -> Applier:
 
 
 @pytest.fixture
-def shop(api: TestClient, sessions: sessionmaker[Session], applier: Applier) -> TestShop:
+def shop(database_url: str, sessions: sessionmaker[Session], applier: Applier) -> Iterator[TestShop]:
+    """A shop at the door itself: what the route does before and behind it is tested in ``test_door``."""
+    engine = connect(database_url, single_statements=True)
+    inbox = Inbox(engine, {name: secrets_of(secret) for name, secret in SECRETS.items()})
+
+    def post(path: str, *, content: bytes, headers: dict[str, str]) -> httpx.Response:
+        lower = {name.lower(): value for name, value in headers.items()}
+        try:
+            receipt = inbox.take(path.rpartition("/")[2], lower, content)
+        except AppError as error:
+            return httpx.Response(error.status, json=error.problem())
+        return httpx.Response(200, json={"outcome": receipt.outcome, "id": receipt.id})
+
+    yield TestShop(post, sessions, applier)
+    engine.dispose()
+
+
+@pytest.fixture
+def online(api: TestClient, sessions: sessionmaker[Session], applier: Applier) -> TestShop:
+    """The same shop, which sends over HTTP."""
     return TestShop(api.post, sessions, applier)
-
-
-def utc(text: str) -> datetime:
-    return datetime.fromisoformat(text)
