@@ -36,7 +36,7 @@ from backend.logs import configure_logs
 from backend.openapi import DESCRIPTION, describe
 from backend.queue import Queue
 from backend.search import routes as search
-from backend.search.assembly import assembled
+from backend.search.assembly import assembled, query_encoders
 from backend.search.pipeline import Searcher
 from backend.search.transcriber import Endpoint, Transcriber
 from backend.settings import Settings
@@ -107,10 +107,12 @@ async def _make_components(app: FastAPI, settings: Settings, closing: AsyncExitS
     closing.push_async_callback(limiter.close)
     token = settings.milvus_token.get_secret_value() if settings.milvus_token else None
     index = VectorIndex(_named(settings.milvus_uri, "MILVUS_URI"), token)
-    holder = ServingHolder(sessions)
+    encoders = query_encoders(settings)
+    closing.callback(encoders.stop)
+    holder = ServingHolder(sessions, encoders=encoders)
     await run_sync(holder.start)
     closing.callback(holder.stop)
-    searcher = closing.enter_context(assembled(settings, sessions, index, holder))
+    searcher = closing.enter_context(assembled(settings, sessions, index, holder, encoders))
     transcriber = Transcriber(_transcription(settings))
     closing.push_async_callback(transcriber.close)
     keyring = Keyring(sessions, default_rate=settings.rate_limit_per_minute)
@@ -133,13 +135,14 @@ def _checks(
 
     def collections() -> None:
         # a real search, because a collection may exist and not be loaded
-        probe = np.eye(1, holder.current.dim, dtype=np.float32)
-        for collection in (holder.current.image_collection, holder.current.caption_collection):
+        serving = holder.current
+        probe = np.eye(1, serving.dim, dtype=np.float32)
+        for collection in (serving.image_collection, serving.caption_collection):
             index.search(collection, probe, 1)
 
     return {
         "database": database,
-        "serving": lambda: holder.current,
+        "serving": holder.check_following,
         "encoder": searcher.check_ready,
         "index": collections,
     }

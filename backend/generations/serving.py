@@ -1,10 +1,12 @@
 """What answers a request: one frozen object, used throughout, so query heads and collections always match."""
 
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
-from sqlalchemy import select
+from sqlalchemy import select, text
 from sqlalchemy.orm import Session, sessionmaker
 
 from backend.db import session_scope
@@ -14,6 +16,9 @@ from backend.logs import get_logger
 from backend.ml.scoring import Calibration
 
 log = get_logger(__name__)
+
+BEHIND_S = 60.0
+"""Seconds for which a process may go on with the generation before while it loads the live one's encoder."""
 
 
 class NothingServes(Unavailable):
@@ -66,14 +71,37 @@ def load_serving(session: Session) -> Serving | None:
     )
 
 
+@dataclass(frozen=True)
+class EncoderKey:
+    """An encoder in use, and what opens it where that is known."""
+
+    id: str
+    source: str | None
+
+
+class EncoderSet(Protocol):
+    """The encoders that a process can encode queries with."""
+
+    def follow(self, encoders: Sequence[EncoderKey]) -> None:
+        """Load these, the live one first, and let go of all others. Returns at once; called again and again."""
+
+    def has(self, encoder_id: str) -> bool:
+        """Whether this one is loaded."""
+
+    def why_not(self, encoder_id: str) -> str:
+        """What keeps it from being loaded."""
+
+
 class ServingHolder:
     """Follows the live generation: a thread looks every ``poll_s`` and swaps one reference.
 
-    While PostgreSQL does not answer the last generation seen goes on serving.
+    A generation is served from the moment its encoder is loaded here; until then the one before goes on. While
+    PostgreSQL does not answer the last generation seen goes on serving.
 
     Args:
         sessions: where generations are read.
         poll_s: seconds between two looks; a flip reaches every process within them.
+        encoders: loaded ahead of a flip; none where nothing is encoded.
         on_swap: called with each newly seen generation, the first included, from the polling thread.
     """
 
@@ -81,13 +109,16 @@ class ServingHolder:
         self,
         sessions: sessionmaker[Session],
         *,
-        poll_s: float = 2.0,
+        poll_s: float = 0.25,
+        encoders: EncoderSet | None = None,
         on_swap: Callable[[Serving], None] | None = None,
     ) -> None:
         self._sessions = sessions
         self._poll_s = poll_s
+        self._encoders = encoders
         self._on_swap = on_swap
         self._current: Serving | None = None
+        self._awaited: tuple[Serving, float] | None = None
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._poll, name="serving-holder", daemon=True)
 
@@ -114,14 +145,47 @@ class ServingHolder:
             raise NothingServes("no generation is live yet; the stack is still starting")
         return serving
 
+    def check_following(self) -> Serving:
+        """What serves now, which is what is live, or was until a moment ago.
+
+        Raises:
+            NothingServes: nothing is live, or the live generation's encoder cannot be loaded here.
+        """
+        awaited = self._awaited
+        if awaited is not None and self._encoders is not None and time.monotonic() - awaited[1] > BEHIND_S:
+            live = awaited[0]
+            raise NothingServes(
+                f"{live.name} is live and this process goes on with {self.current.name}: "
+                f"{self._encoders.why_not(live.encoder_id)}",
+                found=self.current.name,
+                expected=live.name,
+            )
+        return self.current
+
     def refresh(self) -> None:
         """Look now."""
         with session_scope(self._sessions) as session:
+            live, encoders = _look(session)
+            if self._encoders is not None:
+                self._encoders.follow(encoders)
+            if live is None or (self._current is not None and live == self._current.generation_id):
+                self._awaited = None
+                return
             found = load_serving(session)
-        previous = self._current
-        if found is None or (previous is not None and found.generation_id == previous.generation_id):
-            return
-        self._current = found
+        if found is not None and self._may_serve(found):
+            self._swap(found)
+
+    def _may_serve(self, found: Serving) -> bool:
+        """Whether ``found`` can be searched here. The first one is served in any case: browsing needs no encoder."""
+        if self._current is None or self._encoders is None or self._encoders.has(found.encoder_id):
+            return True
+        if self._awaited is None or self._awaited[0].generation_id != found.generation_id:
+            self._awaited = (found, time.monotonic())
+            log.info("serving_waits_for_encoder", generation=found.name, encoder=found.encoder_id)
+        return False
+
+    def _swap(self, found: Serving) -> None:
+        self._current, self._awaited = found, None
         log.info("serving", generation=found.name, build=found.build_id, encoder=found.encoder_id)
         if self._on_swap is not None:
             self._on_swap(found)
@@ -132,3 +196,21 @@ class ServingHolder:
                 self.refresh()
             except Exception as error:  # noqa: BLE001  whatever failed, the last generation serves and we look again
                 log.warning("serving_not_refreshed", error=str(error))
+
+
+# one small statement, because every process asks it several times a second
+_LOOK = text("""
+    SELECT e.id, e.source, g.id AS live
+    FROM (SELECT encoder_id, max(id) AS newest FROM index_builds WHERE state IN ('building', 'ready')
+          GROUP BY encoder_id) AS used
+    JOIN encoders e ON e.id = used.encoder_id
+    LEFT JOIN generations g ON g.state = 'live'
+        AND (SELECT b.encoder_id FROM index_builds b WHERE b.id = g.index_build_id) = e.id
+    ORDER BY g.id NULLS LAST, used.newest DESC
+""")
+
+
+def _look(session: Session) -> tuple[int | None, list[EncoderKey]]:
+    """Number of the live generation, and the encoders in use, its own first."""
+    rows = session.execute(_LOOK).all()
+    return next((row.live for row in rows if row.live), None), [EncoderKey(row.id, row.source) for row in rows]

@@ -71,6 +71,21 @@ class EncoderThread:
             self._thread.join(timeout=self._patience_s)
 
     @property
+    def loading(self) -> bool:
+        """Whether the encoder is not there yet, and may come."""
+        return not self._loaded.done()
+
+    @property
+    def loaded(self) -> bool:
+        """Whether the encoder is there."""
+        return self._loaded.done() and self._loaded.exception() is None
+
+    @property
+    def failed(self) -> bool:
+        """Whether the encoder could not be loaded."""
+        return self._loaded.done() and self._loaded.exception() is not None
+
+    @property
     def encoder(self) -> Encoder:
         """The encoder, once it is loaded.
 

@@ -16,7 +16,8 @@ from backend.errors import Conflict, NotFound, TooLarge, Unprocessable
 from backend.generations.serving import Serving
 from backend.http import SafeFetcher
 from backend.ml.scoring import Kind
-from backend.search.encoder_thread import EncoderNotLoaded, EncoderThread
+from backend.search.encoder_thread import EncoderNotLoaded
+from backend.search.query_encoders import QueryEncoders
 from backend.search.schemas import QueryImage
 from backend.search.vector_cache import VectorCache
 
@@ -87,7 +88,7 @@ class QueryEncoder:
     """Turns questions into vectors; remembers what it encoded.
 
     Args:
-        thread: the encoder.
+        encoders: those of all generations that may serve here.
         cache: raw vectors of texts and pictures.
         sessions: where features of products are read. No session is held while something is encoded or fetched.
         fetcher: downloads pictures given by address.
@@ -96,13 +97,13 @@ class QueryEncoder:
 
     def __init__(
         self,
-        thread: EncoderThread,
+        encoders: QueryEncoders,
         cache: VectorCache,
         sessions: sessionmaker[Session],
         fetcher: SafeFetcher,
         limits: PictureLimits,
     ) -> None:
-        self._thread = thread
+        self._encoders = encoders
         self._cache = cache
         self._sessions = sessions
         self._fetcher = fetcher
@@ -132,7 +133,9 @@ class QueryEncoder:
         if vector is None:
             picture = decode(data, self._limits.max_pixels)
             self.expect_encoder(serving)
-            vector = self._cache.put(serving.weights_hash, f"image:{key}", self._thread.encode_image(picture))
+            vector = self._cache.put(
+                serving.weights_hash, f"image:{key}", self._encoders.thread(serving.encoder_id).encode_image(picture)
+            )
         if keep:
             self._keep_picture(serving, key, vector)
         return key
@@ -168,12 +171,13 @@ class QueryEncoder:
         Raises:
             EncoderNotLoaded: it has no encoder, or another one.
         """
-        encoder = self._thread.encoder if wait else self._thread.encoder_now
+        thread = self._encoders.thread(serving.encoder_id)
+        encoder = thread.encoder if wait else thread.encoder_now
         if serving.weights_hash != encoder.weights_hash:
             raise EncoderNotLoaded(
-                "the live generation needs another encoder than this process has loaded; restart it",
-                found=encoder.id,
-                expected=serving.encoder_id,
+                "this process has loaded other weights than the live generation was made with",
+                found=encoder.weights_hash,
+                expected=serving.weights_hash,
             )
 
     def _text(self, serving: Serving, words: str) -> Vector:
@@ -181,7 +185,8 @@ class QueryEncoder:
         if cached is not None:
             return cached
         self.expect_encoder(serving)
-        return self._cache.put(serving.weights_hash, f"text:{words}", self._thread.encode_text(words))
+        vector = self._encoders.thread(serving.encoder_id).encode_text(words)
+        return self._cache.put(serving.weights_hash, f"text:{words}", vector)
 
     def _known_picture(self, serving: Serving, key: str) -> Vector | None:
         cached = self._cache.get(serving.weights_hash, f"image:{key}")
