@@ -4,19 +4,56 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 
 from sqlalchemy import delete, func, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, sessionmaker
 
 from backend.catalog.models import Product
-from backend.generations.encoders import EncoderMismatch, register_encoder
-from backend.generations.models import Generation, IndexBuild, IndexRow
+from backend.db import session_scope
+from backend.generations.encoders import EncoderMismatch, OpenEncoders, register_encoder
+from backend.generations.models import EncoderRecord, Generation, IndexBuild, IndexRow
 from backend.generations.promote import go_live
-from backend.generations.repository import Build, live_build, lock_generations, lock_index, new_build
+from backend.generations.repository import (Build, writable_builds, live_build, live_encoder, lock_generations, lock_index, new_build)
 from backend.logs import get_logger
-from backend.ml.encoder import Encoder
+from backend.ml.encoder import Encoder, EncoderSpec
 from backend.ml.scoring import Calibration
 from backend.vector_index import VectorIndex
 
 log = get_logger(__name__)
+
+
+def open_live(
+    sessions: sessionmaker[Session], index: VectorIndex, encoders: OpenEncoders, wanted: str
+) -> Encoder:
+    """The encoder of the live generation; at the first start it is the one ``wanted`` opens, and a generation is made.
+
+    Over a catalogue that has a live generation ``wanted`` counts only while there are no products and it was never
+    used here before; otherwise it is `morelike encoder switch` that changes the encoder.
+    """
+    source = EncoderSpec(wanted).absolute
+    with session_scope(sessions) as session:
+        live = live_encoder(session)
+        known = session.scalar(select(func.count()).where(EncoderRecord.source == source))
+        products = count_products(session)
+    if live is not None and (products or known):
+        encoder = encoders.get(live.id, live.source)
+        if not known and live.source is not None:
+            log.warning("encoder_differs", wanted=wanted, live=live.id, advice=f"morelike encoder switch {wanted}")
+    else:
+        encoder = encoders.open(wanted)
+    with session_scope(sessions) as session:
+        ensure_live(session, index, encoder)
+    return encoder
+
+
+def restore_collections(session: Session, index: VectorIndex) -> None:
+    """Make the collections again that Milvus has lost, of every build that is written; all is then due for those."""
+    lock_generations(session)
+    for build in writable_builds(session):
+        _ensure_collections(session, index, build)
+
+
+def count_products(session: Session) -> int:
+    """Products that are not deleted."""
+    return session.scalar(select(func.count()).select_from(Product).where(Product.deleted_at.is_(None))) or 0
 
 
 def ensure_live(session: Session, index: VectorIndex, encoder: Encoder) -> Build:
@@ -47,11 +84,11 @@ def code_version() -> str:
 
 
 def _check_empty(session: Session, found: Build, encoder: Encoder) -> None:
-    products = session.scalar(select(func.count()).select_from(Product).where(Product.deleted_at.is_(None))) or 0
+    products = count_products(session)
     if products:
         raise EncoderMismatch(
-            f"the catalogue's {products} products are embedded with another encoder. Set MORELIKE_ENCODER back to it, "
-            "or start with an empty catalogue (another MORELIKE_HOME or DATABASE_URL).",
+            f"the catalogue's {products} products are embedded with another encoder. `morelike encoder switch` embeds "
+            "them with this one, too, and goes live with it when that is done.",
             found=encoder.id,
             expected=found.encoder_id,
         )

@@ -33,6 +33,8 @@ _UNSEEN_IMAGES = """
     FROM product_images c
     WHERE c.product = p.number AND c.state = 'ready' AND (
         SELECT true FROM features f
+        WHERE f.encoder_id = :encoder AND f.kind = 'image' AND f.subject = c.content_hash) IS NULL AND (
+        SELECT true FROM refusals f
         WHERE f.encoder_id = :encoder AND f.kind = 'image' AND f.subject = c.content_hash) IS NULL
 """
 
@@ -40,6 +42,8 @@ _UNSEEN_CAPTIONS = """
     FROM captions c
     WHERE c.product = p.number AND c.error IS NULL AND (
         SELECT true FROM features f
+        WHERE f.encoder_id = :encoder AND f.kind = 'text' AND f.subject = c.text_hash) IS NULL AND (
+        SELECT true FROM refusals f
         WHERE f.encoder_id = :encoder AND f.kind = 'text' AND f.subject = c.text_hash) IS NULL
 """
 
@@ -74,6 +78,13 @@ _PRODUCTS_DUE = text(f"SELECT EXISTS (SELECT {_DUE})")
 
 _COUNT_DUE = text(f"SELECT count(*) {_DUE}")
 
+_BEHIND = text(f"""
+    SELECT count(*) {_DUE} AND CASE WHEN p.deleted_at IS NULL
+        THEN (SELECT r.revision FROM index_rows r WHERE r.index_build_id = :ahead AND r.product = p.number) = p.revision
+        ELSE (SELECT true FROM index_rows r WHERE r.index_build_id = :ahead AND r.product = p.number) IS NULL
+        END
+""")
+
 _SEEN = text("SELECT subject FROM features WHERE encoder_id = :encoder AND kind = :kind AND subject = ANY(:subjects)")
 
 
@@ -98,10 +109,23 @@ def indexable(session: Session, build: Build, limit: int) -> list[int]:
 
 
 def anything_due(session: Session) -> bool:
-    """Whether an ingest would find something to do now: an image to fetch, a product to embed or to index."""
-    if session.execute(_IMAGES_DUE).scalar():
-        return True
-    return any(session.execute(_PRODUCTS_DUE, {"build": build.id}).scalar() for build in writable_builds(session))
+    """Whether there is something to do now: an image to fetch, a product to embed or to index in any build."""
+    return images_due(session) or any(products_due(session, build) for build in writable_builds(session))
+
+
+def images_due(session: Session) -> bool:
+    """Whether there is an image to fetch now."""
+    return bool(session.execute(_IMAGES_DUE).scalar())
+
+
+def products_due(session: Session, build: Build) -> bool:
+    """Whether there is a product that ``build`` does not hold as it is."""
+    return bool(session.execute(_PRODUCTS_DUE, {"build": build.id}).scalar())
+
+
+def count_behind(session: Session, build_id: int, ahead_id: int) -> int:
+    """Products that the build ``ahead_id`` holds as they are and the build ``build_id`` does not."""
+    return session.execute(_BEHIND, {"build": build_id, "ahead": ahead_id}).scalar() or 0
 
 
 def count_products_due(session: Session, build_id: int | None) -> int:

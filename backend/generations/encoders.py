@@ -1,5 +1,7 @@
 """The encoder a process opens, and the record of it that features and builds are keyed by."""
 
+import threading
+from collections.abc import Collection
 from pathlib import Path
 
 from sqlalchemy.dialects.postgresql import insert
@@ -76,3 +78,41 @@ def register_encoder(session: Session, encoder: Encoder) -> None:
             found={"weights_hash": encoder.weights_hash, "dim": encoder.dim},
             expected={"weights_hash": known.weights_hash, "dim": known.dim},
         )
+
+
+class OpenEncoders:
+    """The encoders that a worker has open, each opened once, whichever thread asks first.
+
+    Args:
+        settings: device and arithmetic, and the encoder of a new catalogue.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._open: dict[str, Encoder] = {}
+        self._opening = threading.Lock()
+
+    def get(self, encoder_id: str, source: str | None) -> Encoder:
+        """The encoder known as ``encoder_id``; see :func:`open_recorded`."""
+        found = self._open.get(encoder_id)  # one that is open is not waited for while another is being opened
+        if found is not None:
+            return found
+        with self._opening:
+            if encoder_id not in self._open:
+                self._open[encoder_id] = open_recorded(self._settings, encoder_id, source)
+            return self._open[encoder_id]
+
+    def open(self, source: str) -> Encoder:
+        """The encoder that ``source`` opens now.
+
+        Raises:
+            EncoderUnavailableError: it cannot be had.
+        """
+        with self._opening:
+            opened = open_encoder(self._settings, source)
+            return self._open.setdefault(opened.id, opened)
+
+    def keep(self, encoder_ids: Collection[str]) -> None:
+        """Let go of all others."""
+        for gone in self._open.keys() - set(encoder_ids):
+            self._open.pop(gone, None)

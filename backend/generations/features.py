@@ -6,13 +6,14 @@ encoder waits for neither a disk nor a database.
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from PIL import Image
 from sqlalchemy import text
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session, sessionmaker
 
 from backend.blobs import BlobStore
@@ -22,8 +23,9 @@ from backend.generations.claims import Claims
 from backend.generations.due import Kind
 from backend.generations.feature_store import SubjectFeatures, store_features
 from backend.generations.feeding import Batch, Failure, Feeder
+from backend.generations.models import Refusal
 from backend.generations.pipe import Pipe, PipeBrokenError
-from backend.generations.repository import Build
+from backend.generations.repository import Build, is_live
 from backend.logs import get_logger
 from backend.ml.encoder import Encoder, ImageFeatures, TextFeatures, cores
 from backend.ml.tokens import PackedTokens, StoredForm, pack_tokens
@@ -80,6 +82,7 @@ class EmbedStage:
         batch: images encoded at a time; 0 takes what fills the encoder's device.
         max_pixels: largest image decoded.
         decoders: threads that decode images ahead; 0 takes what keeps that device busy.
+        turn: entered for each batch while it is encoded: who waits there lets another stage go first.
     """
 
     sessions: sessionmaker[Session]
@@ -89,6 +92,7 @@ class EmbedStage:
     batch: int
     max_pixels: int
     decoders: int = 0
+    turn: Callable[[], AbstractContextManager[None]] = nullcontext
 
     def run(
         self,
@@ -137,11 +141,13 @@ class EmbedStage:
         """
         begun: tuple[Batch, Callable[[], Encoded]] | None = None
         while not stop() and ((batch := prepared.take(wait=begun is None)) is not None or begun is not None):
-            following = None if batch is None else (batch, self._begin(batch))
-            if begun is None and not self.encoder.overlaps:
-                begun, following = following, None
-            if begun is not None:
-                encoded.put((begun[0], begun[1]()))
+            with self.turn():
+                following = None if batch is None else (batch, self._begin(batch))
+                if begun is None and not self.encoder.overlaps:
+                    begun, following = following, None
+                done = None if begun is None else (begun[0], begun[1]())
+            if done is not None:
+                encoded.put(done)
             begun = following
 
     def _begin(self, batch: Batch) -> Callable[[], Encoded]:
@@ -224,8 +230,16 @@ class EmbedStage:
             store_features(self.sessions, self.encoder.id, encoded.kind, rows)
         if encoded.failures:
             with session_scope(self.sessions) as session:
+                give_up = park if is_live(session, self.encoder.id) else self._refuse
                 for failure in encoded.failures:
-                    park(session, encoded.kind, failure)
+                    give_up(session, encoded.kind, failure)
+
+    def _refuse(self, session: Session, kind: Kind, failure: Failure) -> None:
+        """Leave one image or text out of this encoder's builds; the live build, which has it, is not touched."""
+        reason = _plain(failure.reason)
+        values = {"encoder_id": self.encoder.id, "kind": kind, "subject": failure.subject, "reason": reason}
+        session.execute(insert(Refusal).values(values).on_conflict_do_nothing())
+        log.warning("refused", **values)
 
     def _packed(self, features: ImageFeatures | TextFeatures) -> Sequence[PackedTokens | None]:
         if self.tokens == "off":
@@ -259,7 +273,7 @@ _BUMP = text("UPDATE products SET revision = revision + 1 WHERE number = ANY(:nu
 
 def park(session: Session, kind: Kind, failure: Failure) -> None:
     """Give up on one image or caption wherever it is used; the products go on without it."""
-    reason = failure.reason.replace("\x00", "")[:1000]
+    reason = _plain(failure.reason)
     session.execute(_LOCK[kind], {"subject": failure.subject})
     parked = session.execute(_PARK[kind], {"subject": failure.subject, "reason": reason})
     session.execute(_BUMP, {"numbers": sorted(set(parked.scalars()))})
@@ -280,6 +294,10 @@ def _require_finite(features: ImageFeatures | TextFeatures) -> ImageFeatures | T
     if not all(np.isfinite(numbers).all() for numbers in (features.vectors, *features.tokens)):
         raise ValueError("vectors that are not finite numbers found; expected finite ones")
     return features
+
+
+def _plain(reason: str) -> str:
+    return reason.replace("\x00", "")[:1000]
 
 
 def _until_broken(feed: Callable[[], None], pipe: Pipe[Batch]) -> None:

@@ -42,13 +42,17 @@ _ROWS = {
     "image": text("""
         SELECT c.id, c.product, (
             SELECT f.vector FROM features f
-            WHERE f.encoder_id = :encoder AND f.kind = 'image' AND f.subject = c.content_hash) AS vector
+            WHERE f.encoder_id = :encoder AND f.kind = 'image' AND f.subject = c.content_hash) AS vector, (
+            SELECT true FROM refusals f
+            WHERE f.encoder_id = :encoder AND f.kind = 'image' AND f.subject = c.content_hash) AS refused
         FROM product_images c WHERE c.product = ANY(:numbers) AND c.state = 'ready' ORDER BY c.id
     """),
     "caption": text("""
         SELECT c.id, c.product, (
             SELECT f.vector FROM features f
-            WHERE f.encoder_id = :encoder AND f.kind = 'text' AND f.subject = c.text_hash) AS vector
+            WHERE f.encoder_id = :encoder AND f.kind = 'text' AND f.subject = c.text_hash) AS vector, (
+            SELECT true FROM refusals f
+            WHERE f.encoder_id = :encoder AND f.kind = 'text' AND f.subject = c.text_hash) AS refused
         FROM captions c WHERE c.product = ANY(:numbers) AND c.error IS NULL ORDER BY c.id
     """),
 }
@@ -99,7 +103,9 @@ def _read_vectors(
     session: Session, build: Build, side: str, numbers: Sequence[int]
 ) -> dict[int, list[tuple[int, NDArray[np.float32] | None]]]:
     """Row key and vector, as the index holds it, of each image or caption; by product."""
-    found = session.execute(_ROWS[side], {"encoder": build.encoder_id, "numbers": list(numbers)}).all()
+    values = {"encoder": build.encoder_id, "numbers": list(numbers)}
+    # what this encoder refused has no row here, and is not waited for
+    found = [row for row in session.execute(_ROWS[side], values) if row.vector is not None or not row.refused]
     joined = b"".join(bytes(row.vector) for row in found if row.vector is not None)
     raw = np.frombuffer(joined, dtype="<f4").reshape(-1, build.dim)
     vectors = iter(through_item_head(build.item_heads, side, raw))

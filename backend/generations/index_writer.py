@@ -23,7 +23,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from backend.db import session_scope
 from backend.generations.due import indexable
 from backend.generations.index_content import Content, read_contents
-from backend.generations.repository import Build, lock_index
+from backend.generations.repository import Build, is_written, lock_index
 from backend.vector_index import VectorIndex
 
 UNWRITTEN = -1
@@ -59,6 +59,8 @@ def write_due(sessions: sessionmaker[Session], index: VectorIndex, build: Build,
     try:
         with session_scope(sessions) as session:
             lock_index(session)
+            if not is_written(session, build):  # it was dropped while we waited, and its collections with it
+                return Written()
             numbers = indexable(session, build, limit)
             if not numbers:
                 return Written()

@@ -1,5 +1,7 @@
 """From a row that is due to a product that is found: fetch, embed, index, overlapping, until nothing is due.
 
+One ingest fills the builds of one encoder: that of the live generation, or one beside it.
+
 Nothing is handed from stage to stage but through PostgreSQL: each stage asks it what is due, so one that died is taken
 up where it stopped, by whoever comes next. Any number of workers may run this at once: images to fetch are leased,
 subjects to embed are claimed, the index has one writer at a time.
@@ -9,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, fields
 
 from sqlalchemy.orm import Session, sessionmaker
@@ -78,6 +81,8 @@ class Ingest:
         tokens: form that patch and word tokens are kept in.
         embed_batch: images encoded at a time; 0 takes what fills the encoder's device.
         decode_threads: threads that decode images ahead; 0 takes what keeps that device busy.
+        fetches: whether it downloads images, too; one that fills builds beside the live one leaves that to the other.
+        turn: entered for each batch while it is encoded.
     """
 
     sessions: sessionmaker[Session]
@@ -89,6 +94,8 @@ class Ingest:
     tokens: TokenForm
     embed_batch: int
     decode_threads: int = 0
+    fetches: bool = True
+    turn: Callable[[], AbstractContextManager[None]] = nullcontext
 
     def run_due(
         self, stop: Callable[[], bool] = never, on_progress: Callable[[IngestReport], None] | None = None
@@ -140,12 +147,12 @@ class Round:
     def run(self) -> None:
         """Until no stage finds anything."""
         with session_scope(self.ingest.sessions) as session:
-            builds = writable_builds(session)
+            builds = [build for build in writable_builds(session) if build.encoder_id == self.ingest.encoder.id]
         with ThreadPoolExecutor(2, thread_name_prefix="ingest") as pool:
             fetching = pool.submit(self._fetch)
             indexing = pool.submit(self._index, builds)
             try:
-                self._embed([b for b in builds if b.encoder_id == self.ingest.encoder.id], fetching)
+                self._embed(builds, fetching)
             finally:
                 self._embedded.set()
                 self._wanted.set()
@@ -154,7 +161,7 @@ class Round:
 
     def _fetch(self) -> None:
         ingest = self.ingest
-        while not self.stop():
+        while ingest.fetches and not self.stop():
             report = fetch_due(ingest.sessions, ingest.blobs, ingest.fetcher, ingest.limits, limit=FETCH_CHUNK)
             if not report.claimed:
                 return
@@ -177,6 +184,7 @@ class Round:
             batch=self.ingest.embed_batch,
             max_pixels=self.ingest.limits.max_pixels,
             decoders=self.ingest.decode_threads,
+            turn=self.ingest.turn,
         )
         stage.run(builds, more=lambda: not fetching.done(), stop=self.stop, on_stored=stored)
 

@@ -46,9 +46,9 @@ def lock_index(session: Session) -> None:
 
 
 def writable_builds(session: Session) -> list[Build]:
-    """Builds that every change of the catalogue is written to, oldest first."""
-    statement = _builds().where(IndexBuild.state.in_(WRITABLE_STATES)).order_by(IndexBuild.id)
-    return [_build(record, encoder) for record, encoder in session.execute(statement)]
+    """Builds that every change of the catalogue is written to, once their collections are made; oldest first."""
+    statement = _builds().where(IndexBuild.state.in_(WRITABLE_STATES), IndexBuild.step.not_in(("open", "create")))
+    return [_build(record, encoder) for record, encoder in session.execute(statement.order_by(IndexBuild.id))]
 
 
 def live_build(session: Session) -> Build | None:
@@ -67,6 +67,12 @@ def list_generations(session: Session, limit: int) -> Sequence[tuple[Generation,
     """Generations with their builds, newest first."""
     statement = select(Generation, IndexBuild).join(IndexBuild).order_by(Generation.id.desc()).limit(limit)
     return session.execute(statement).all()
+
+
+def is_written(session: Session, build: Build) -> bool:
+    """Whether changes of the catalogue are still written to ``build``."""
+    state = session.scalar(select(IndexBuild.state).where(IndexBuild.id == build.id))
+    return state in WRITABLE_STATES
 
 
 def get_build(session: Session, build_id: int) -> Build:
@@ -93,6 +99,12 @@ def live_encoder(session: Session) -> EncoderRecord | None:
     statement = select(EncoderRecord).join(IndexBuild, IndexBuild.encoder_id == EncoderRecord.id)
     statement = statement.join(Generation, Generation.index_build_id == IndexBuild.id)
     return session.scalars(statement.where(Generation.state == "live")).one_or_none()
+
+
+def is_live(session: Session, encoder_id: str) -> bool:
+    """Whether the live generation searches with this encoder; so does the first one, before there is any."""
+    live = live_encoder(session)
+    return live is None or live.id == encoder_id
 
 
 def encoders_in_use(session: Session) -> list[EncoderRecord]:
