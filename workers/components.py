@@ -1,7 +1,10 @@
 """What a worker process works with: made once, at its first task, in the process that runs it."""
 
 import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import cached_property
 
 from sqlalchemy.orm import Session, sessionmaker
@@ -16,9 +19,13 @@ from backend.catalog.shops.platform import Shop
 from backend.catalog.webhooks.apply import Applier
 from backend.db import connect, session_factory, session_scope
 from backend.errors import Unavailable
-from backend.generations.bootstrap import ensure_live
-from backend.generations.encoders import open_encoder
+from backend.generations.bootstrap import open_live, restore_collections
+from backend.generations.build import Builder
+from backend.generations.encoders import OpenEncoders
+from backend.generations.features import CPU_BATCH
 from backend.generations.ingest import Ingest
+from backend.generations.repository import encoders_in_use, live_build
+from backend.generations.turns import Turns
 from backend.http import SafeFetcher
 from backend.ml.encoder import Encoder
 from backend.queue import INGEST_DUE, Queue
@@ -72,12 +79,16 @@ class Components:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.stores = Stores.of(settings)
-        self.sessions: sessionmaker[Session] = session_factory(connect(self.stores.database_url, pool_size=8))
+        self.sessions: sessionmaker[Session] = session_factory(connect(self.stores.database_url, pool_size=16))
         self.queue = Queue(self.stores.redis_url)
         token = settings.milvus_token.get_secret_value() if settings.milvus_token else None
         self.index = VectorIndex(self.stores.milvus_uri, token)
         self._opening = threading.Lock()
         self._opening_captioner = threading.Lock()
+        self._turns = Turns()
+        self.encoders = OpenEncoders(settings)
+        window = timedelta(hours=settings.rollback_window_h)
+        self.builder = Builder(self.sessions, self.index, self.encoders, self._ingest_beside, window)
 
     @cached_property
     def applier(self) -> Applier:
@@ -89,17 +100,23 @@ class Components:
             on_written=lambda session: self.queue.nudge_after_commit(session, INGEST_DUE),
         )
 
-    @property
     def ingest(self) -> Ingest:
-        """The ingest, with its encoder loaded and the live build checked against it. Tasks of several threads ask."""
-        with self._opening:
-            return self._ingest
+        """The ingest of the live generation, with its encoder open; the first one makes what is missing."""
+        with self._opening:  # tasks of several threads ask
+            encoder = open_live(self.sessions, self.index, self.encoders, self.settings.encoder)
+        return self._ingest_of(encoder, fetches=True, turn=self._turns.first, batch=self.settings.embed_batch)
 
-    @cached_property
-    def _ingest(self) -> Ingest:
+    def _ingest_beside(self, encoder: Encoder) -> Ingest:
+        # small batches: a product that comes in meanwhile waits for one of them at most
+        batch = self.settings.embed_batch
+        if not encoder.overlaps:
+            batch = max(1, (batch or CPU_BATCH) // 4)
+        return self._ingest_of(encoder, fetches=False, turn=self._turns.second, batch=batch)
+
+    def _ingest_of(
+        self, encoder: Encoder, *, fetches: bool, turn: Callable[[], AbstractContextManager[None]], batch: int
+    ) -> Ingest:
         settings = self.settings
-        encoder = open_encoder(settings)
-        self._ensure_live(encoder)
         return Ingest(
             sessions=self.sessions,
             blobs=BlobStore(settings.blob_dir),
@@ -116,8 +133,10 @@ class Components:
                 backoff_s=settings.image_backoff_s,
             ),
             tokens=settings.tokens,
-            embed_batch=settings.embed_batch,
+            embed_batch=batch,
             decode_threads=settings.decode_threads,
+            fetches=fetches,
+            turn=turn,
         )
 
     @property
@@ -150,12 +169,18 @@ class Components:
         )
 
     def restore_index(self) -> None:
-        """Make the live build's collections again if Milvus has lost them; all its products are then due."""
-        self._ensure_live(self.ingest.encoder)
-
-    def _ensure_live(self, encoder: Encoder) -> None:
+        """Make collections again that Milvus has lost, all their products being due then; the first start's, too."""
         with session_scope(self.sessions) as session:
-            ensure_live(session, self.index, encoder)
+            restore_collections(session, self.index)
+            found = live_build(session) is not None
+        if not found:
+            self.ingest()
+
+    def let_go(self) -> None:
+        """Close the encoders that no build needs any more."""
+        with session_scope(self.sessions) as session:
+            in_use = [encoder.id for encoder in encoders_in_use(session)]
+        self.encoders.keep(in_use)
 
 
 _making = threading.Lock()

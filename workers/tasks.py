@@ -11,9 +11,11 @@ from backend.catalog.captioning.repository import anything_to_caption
 from backend.catalog.webhooks.repository import any_due, forget_old
 from backend.db import session_scope
 from backend.generations.calibrate import recalibrate_when_outgrown
-from backend.generations.due import anything_due
+from backend.generations.due import images_due, products_due
+from backend.generations.repository import live_build, writable_builds
+from backend.generations.retire import follow_live, work_on_builds
 from backend.logs import get_logger
-from backend.queue import CAPTION_DUE, INGEST_DUE, PROCESS_DELIVERIES, SWEEP
+from backend.queue import ADVANCE_BUILDS, CAPTION_DUE, INGEST_DUE, PROCESS_DELIVERIES, SWEEP
 from workers.components import components
 from workers.exclusive import Exclusive
 
@@ -22,6 +24,7 @@ log = get_logger(__name__)
 stopping = threading.Event()
 """Set while the worker shuts down."""
 
+_advancing = Exclusive()
 _ingesting = Exclusive()  # the encoder is used by one thread at a time
 _captioning = Exclusive()
 _applying = Exclusive()
@@ -35,9 +38,10 @@ def ingest_due(self: "Task[Any, Any]") -> None:
     def ingest() -> None:
         made.queue.begun(INGEST_DUE)
         began = time.monotonic()
-        report = made.ingest.run_due(stopping.is_set)
+        report = made.ingest().run_due(stopping.is_set)
         if report.progressed:
             log.info("ingested", seconds=round(time.monotonic() - began, 2), **vars(report))
+            made.queue.nudge(ADVANCE_BUILDS)
 
     with bound_contextvars(task=INGEST_DUE, task_id=self.request.id):
         _ingesting.run(ingest)
@@ -75,6 +79,20 @@ def process_deliveries(self: "Task[Any, Any]") -> None:
         _applying.run(apply)
 
 
+@shared_task(name=ADVANCE_BUILDS, bind=True)
+def advance_builds(self: "Task[Any, Any]") -> None:
+    """Make the index build that was asked for, fill those beside the live one, remove what was dropped."""
+    made = components()
+
+    def advance() -> None:
+        made.queue.begun(ADVANCE_BUILDS)
+        made.builder.advance(stopping.is_set)
+        made.let_go()
+
+    with bound_contextvars(task=ADVANCE_BUILDS, task_id=self.request.id):
+        _advancing.run(advance)
+
+
 @shared_task(name=SWEEP, bind=True)
 def sweep(self: "Task[Any, Any]") -> None:
     """Nudge for forgotten work; with none left, keep the calibration up with the catalogue."""
@@ -85,12 +103,18 @@ def sweep(self: "Task[Any, Any]") -> None:
             if any_due(session):
                 made.queue.nudge(PROCESS_DELIVERIES)
         made.restore_index()
+        follow_live(made.sessions, made.index)
         with session_scope(made.sessions) as session:
-            if anything_due(session):
+            live = live_build(session)
+            builds = writable_builds(session)
+            due = {build.encoder_id for build in builds if products_due(session, build)}
+            if images_due(session) or (live is not None and live.encoder_id in due):
                 log.info("work_found")
                 made.queue.nudge(INGEST_DUE)
             else:
                 recalibrate_when_outgrown(session, actor=SWEEP)
+            if due - {live.encoder_id if live else None} or work_on_builds(session, made.builder.window):
+                made.queue.nudge(ADVANCE_BUILDS)
         captioning = made.captioning
         with session_scope(made.sessions) as session:
             if captioning is not None and anything_to_caption(session, captioning.plan):

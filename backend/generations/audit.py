@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields
 
 import numpy as np
-from sqlalchemy import select
+from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
 from backend.catalog.models import Product
@@ -64,7 +64,7 @@ def compare(session: Session, index: VectorIndex, build: Build) -> AuditReport:
     """
     lock_index(session)
     report = AuditReport()
-    records = {r.product: r for r in session.scalars(select(IndexRow).where(IndexRow.index_build_id == build.id))}
+    records = {r.product: r for r in session.scalars(_records(build))}
     held = [index.keys(name) for name in build.collections]
     for contents in _contents(session, build):
         for content in contents:
@@ -77,6 +77,27 @@ def compare(session: Session, index: VectorIndex, build: Build) -> AuditReport:
     report.unremoved = sorted(records)
     report.extra_rows = sorted(held[0]) + sorted(held[1])
     return report
+
+
+def compare_some(session: Session, index: VectorIndex, build: Build, numbers: Sequence[int]) -> AuditReport:
+    """Compare the products ``numbers`` only, under the index lock; rows of no product are not looked for."""
+    lock_index(session)
+    report = AuditReport()
+    for start in range(0, len(numbers), _CHUNK):
+        chunk = numbers[start : start + _CHUNK]
+        records = {r.product: r for r in session.scalars(_records(build).where(IndexRow.product.in_(chunk)))}
+        contents = [content for content in read_contents(session, build, chunk) if not content.deleted]
+        for content in contents:
+            _compare_record(report, content, records.pop(content.number, None))
+        for side, name in enumerate(build.collections):
+            rows = {row.key: row for c in contents for row in (c.images, c.captions)[side]}
+            report.rows += len(rows)
+            _compare_rows(report, rows, index.fetch(name, sorted(rows)))
+    return report
+
+
+def _records(build: Build) -> Select[IndexRow]:
+    return select(IndexRow).where(IndexRow.index_build_id == build.id)
 
 
 def _contents(session: Session, build: Build) -> Iterator[Sequence[Content]]:

@@ -11,7 +11,15 @@ from backend.db import session_scope
 from backend.generations.encoders import EncoderMismatch, OpenEncoders, register_encoder
 from backend.generations.models import EncoderRecord, Generation, IndexBuild, IndexRow
 from backend.generations.promote import go_live
-from backend.generations.repository import (Build, writable_builds, live_build, live_encoder, lock_generations, lock_index, new_build)
+from backend.generations.repository import (
+    Build,
+    live_build,
+    live_encoder,
+    lock_generations,
+    lock_index,
+    new_build,
+    writable_builds,
+)
 from backend.logs import get_logger
 from backend.ml.encoder import Encoder, EncoderSpec
 from backend.ml.scoring import Calibration
@@ -20,9 +28,7 @@ from backend.vector_index import VectorIndex
 log = get_logger(__name__)
 
 
-def open_live(
-    sessions: sessionmaker[Session], index: VectorIndex, encoders: OpenEncoders, wanted: str
-) -> Encoder:
+def open_live(sessions: sessionmaker[Session], index: VectorIndex, encoders: OpenEncoders, wanted: str) -> Encoder:
     """The encoder of the live generation; at the first start it is the one ``wanted`` opens, and a generation is made.
 
     Over a catalogue that has a live generation ``wanted`` counts only while there are no products and it was never
@@ -35,7 +41,8 @@ def open_live(
         products = count_products(session)
     if live is not None and (products or known):
         encoder = encoders.get(live.id, live.source)
-        if not known and live.source is not None:
+        if not known and live.source is not None and source not in encoders.warned:
+            encoders.warned.add(source)
             log.warning("encoder_differs", wanted=wanted, live=live.id, advice=f"morelike encoder switch {wanted}")
     else:
         encoder = encoders.open(wanted)

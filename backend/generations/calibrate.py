@@ -5,8 +5,9 @@ than its own, so that what is measured is what *random* products reach; the mean
 both sides on one scale, and the relevance cut stands above them (``ml/scoring.py``).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,7 @@ from backend.generations.bootstrap import code_version
 from backend.generations.index_content import read_contents
 from backend.generations.models import Generation, IndexRow
 from backend.generations.promote import go_live
-from backend.generations.repository import live_build, live_generation, lock_generations
+from backend.generations.repository import Build, live_build, live_generation, lock_generations
 from backend.logs import get_logger
 from backend.ml.scoring import Calibration, KindCalibration, Side, best_cosines, fit_kind
 from backend.vector_index import VectorRow
@@ -49,21 +50,13 @@ def recalibrate(session: Session, *, actor: str) -> int | None:
     live, build = live_generation(session), live_build(session)
     if live is None or build is None:
         return None
-    products = count_indexed(session, build.id)
-    if products < LEAST_PRODUCTS:
+    measured = measure_build(session, build, live)
+    if measured is None:
         return None
-    sample = select(IndexRow.product).where(IndexRow.index_build_id == build.id)
-    # the same catalogue gives the same sample
-    sample = sample.order_by(func.md5(func.concat(literal(_SEED), "/", IndexRow.product))).limit(SAMPLE_PRODUCTS)
-    contents = read_contents(session, build, session.scalars(sample).all())
-    images = _side((row for content in contents for row in content.images), build.dim)
-    captions = _side((row for content in contents for row in content.captions), build.dim)
-    known = Calibration.from_json(live.calibration)
-    measured = replace(measure(images, captions, known.caption_weight), lexical_weight=known.lexical_weight)
     generation = Generation(
         index_build_id=build.id,
         query_heads=live.query_heads,
-        calibration={"products": products} | measured.to_json(),
+        calibration=measured,
         data_range=live.data_range,
         gate_report=live.gate_report,
         code_version=code_version(),
@@ -73,8 +66,31 @@ def recalibrate(session: Session, *, actor: str) -> int | None:
     session.add(generation)
     session.flush()
     go_live(session, generation.id, actor=actor, undoable=False)
-    log.info("recalibrated", generation=generation.id, products=products)
+    log.info("recalibrated", generation=generation.id, products=measured["products"])
     return generation.id
+
+
+def measure_build(session: Session, build: Build, live: Generation) -> dict[str, Any] | None:
+    """Calibration of ``build`` as generations keep it; ``None`` where too little is indexed to say anything.
+
+    The weights of captions and of words are those of ``live``.
+    """
+    products = count_indexed(session, build.id)
+    if products < LEAST_PRODUCTS:
+        return None
+    contents = read_contents(session, build, sample_products(session, build, SAMPLE_PRODUCTS))
+    images = _side((row for content in contents for row in content.images), build.dim)
+    captions = _side((row for content in contents for row in content.captions), build.dim)
+    known = Calibration.from_json(live.calibration)
+    measured = replace(measure(images, captions, known.caption_weight), lexical_weight=known.lexical_weight)
+    return {"products": products} | measured.to_json()
+
+
+def sample_products(session: Session, build: Build, most: int) -> Sequence[int]:
+    """Numbers of up to ``most`` products that the build holds; the same catalogue gives the same sample."""
+    sample = select(IndexRow.product).where(IndexRow.index_build_id == build.id)
+    sample = sample.order_by(func.md5(func.concat(literal(_SEED), "/", IndexRow.product))).limit(most)
+    return session.scalars(sample).all()
 
 
 def recalibrate_when_outgrown(session: Session, *, actor: str) -> int | None:

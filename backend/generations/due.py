@@ -83,7 +83,7 @@ _BEHIND = text(f"""
         THEN (SELECT r.revision FROM index_rows r WHERE r.index_build_id = :ahead AND r.product = p.number) = p.revision
         ELSE (SELECT true FROM index_rows r WHERE r.index_build_id = :ahead AND r.product = p.number) IS NULL
         END
-""")
+""")  # noqa: S608  constants only
 
 _SEEN = text("SELECT subject FROM features WHERE encoder_id = :encoder AND kind = :kind AND subject = ANY(:subjects)")
 

@@ -85,12 +85,16 @@ class OpenEncoders:
 
     Args:
         settings: device and arithmetic, and the encoder of a new catalogue.
+
+    Attributes:
+        warned: sources that are set and not used, of which the log has been told.
     """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._open: dict[str, Encoder] = {}
         self._opening = threading.Lock()
+        self.warned: set[str] = set()
 
     def get(self, encoder_id: str, source: str | None) -> Encoder:
         """The encoder known as ``encoder_id``; see :func:`open_recorded`."""

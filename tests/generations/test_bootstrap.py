@@ -102,7 +102,7 @@ def test_other_encoder_over_products_is_refused_with_what_to_do(
     sessions: sessionmaker[Session], index: VectorIndex, build: Build, other_encoder: Encoder, shop: Shop
 ) -> None:
     shop.put("p")
-    with pytest.raises(EncoderMismatch, match="MORELIKE_ENCODER") as refused, session_scope(sessions) as session:
+    with pytest.raises(EncoderMismatch, match="morelike encoder switch") as refused, session_scope(sessions) as session:
         ensure_live(session, index, other_encoder)
     assert (refused.value.found, refused.value.expected) == (other_encoder.id, build.encoder_id)
     with session_scope(sessions) as session:
