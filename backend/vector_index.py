@@ -75,7 +75,9 @@ class VectorIndex:
         self._known: dict[str, _Collection] = {}
 
     def create_collection(self, name: str, dim: int) -> None:
-        """Create ``name`` for vectors of ``dim`` numbers and load it; nothing happens when it is there already.
+        """Create ``name`` for vectors of ``dim`` numbers; nothing happens when it is there already.
+
+        A server loads it in the background: a search that comes at once waits for that, some 3 seconds.
 
         Raises:
             Conflict: it is there with vectors of another length.
@@ -104,7 +106,7 @@ class VectorIndex:
         self._known[name] = _Collection(dim)
 
     def _index(self, name: str) -> None:
-        """Give ``name`` its index where it has none, and load it."""
+        """Give ``name`` its index where it has none, and have it loaded; neither is waited for."""
         with self._writing:
             if not self._milvus.ask("list_indexes", name, timeout=READ_S):
                 index = MilvusClient.prepare_index_params()
@@ -113,8 +115,8 @@ class VectorIndex:
                 else:
                     build = {"M": 16, "efConstruction": 200}
                     index.add_index("vector", index_type="HNSW", metric_type="IP", params=build)
-                self._milvus.ask("create_index", name, index, timeout=WRITE_S)
-            self._milvus.ask("load_collection", name, timeout=WRITE_S)
+                self._milvus.ask("create_index", name, index, timeout=WRITE_S, sync=False)
+            self._milvus.ask("load_collection", name, timeout=WRITE_S, _async=True)
 
     def drop_collection(self, name: str) -> None:
         """Drop ``name`` if it is there, and the aliases that point at it. An alias is no collection: it stays."""

@@ -3,6 +3,7 @@
 pytest_plugins = [
     "tests.fixtures.database",
     "tests.fixtures.components",
+    "tests.fixtures.milvus_server",
     "tests.fixtures.stacks",
     "tests.fixtures.api",
     "tests.fixtures.encoders",

@@ -1,10 +1,6 @@
 """VectorIndex on a real Milvus: Lite by default, a server where the fixture ``milvus_uri`` points at one."""
 
 import itertools
-import os
-import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -29,6 +25,7 @@ from backend.vector_index import (
     VectorRow,
 )
 from tests.fixtures.components import free_port
+from tests.fixtures.milvus_server import milvus_at
 
 DIM = 32
 RED, BLUE, TOYS, EXTREME = 7, -7, 2**62, -(2**63 - 1)
@@ -364,34 +361,11 @@ def test_a_server_that_is_not_there_is_said_to_be_unavailable() -> None:
         index.search("any", unit_rows(1), 1, fresh=True)
 
 
-class LiteServer:
-    """A Milvus Lite server of one test, that may be killed."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.port = folder, free_port()
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        program = str(Path(sys.executable).parent / "milvus-lite")
-        arguments = ["server", "--data-dir", str(self.folder), "--host", "127.0.0.1", "--port", str(self.port)]
-        environment = {**os.environ, "MILVUS_LITE_MEMTABLE_MEMORY_LIMIT_BYTES": "8000000"}
-        self.process = subprocess.Popen([program, *arguments], env=environment, stdout=subprocess.DEVNULL)
-
-    def kill(self) -> None:
-        assert self.process is not None
-        self.process.send_signal(signal.SIGKILL)
-        self.process.wait()
-
-
 @pytest.mark.faults
 def test_a_kill_in_mid_write_loses_no_acknowledged_row(tmp_path: Path) -> None:
-    server = LiteServer(tmp_path)
+    server = milvus_at(tmp_path)
     server.start()
-    index = VectorIndex(f"http://127.0.0.1:{server.port}")
-    for _ in range(100):
-        if index.healthy():
-            break
-        time.sleep(0.1)
+    index = VectorIndex(server.uri)
     index.create_collection("kill", DIM)
     vectors = unit_rows(64)
     acknowledged: list[int] = []
@@ -413,12 +387,8 @@ def test_a_kill_in_mid_write_loses_no_acknowledged_row(tmp_path: Path) -> None:
     assert not index.healthy()
     with pytest.raises(IndexUnavailable):
         index.search("kill", vectors[:1], 1, fresh=True)
-    server.start()
     try:
-        for _ in range(100):
-            if index.healthy():
-                break
-            time.sleep(0.1)
+        server.start()
         # the same object connects again and has the collection loaded, which a restarted Milvus Lite has not (code 101)
         [hits] = index.search("kill", vectors[3][None], 1, fresh=True)
         assert hits[0].score == pytest.approx(1.0, abs=1e-5)
