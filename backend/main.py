@@ -22,6 +22,7 @@ from backend.access.keys import normal_origin
 from backend.access.limits import LimitRate, RateLimiter
 from backend.access.observe import Observe
 from backend.access.provided import provide
+from backend.admin import routes as admin
 from backend.blobs import BlobStore
 from backend.catalog import routes as catalog
 from backend.catalog.captioning import routes as captioning
@@ -52,6 +53,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     generations.router,
     search.router,
     storefront.router,
+    admin.router,
 )
 
 
@@ -91,7 +93,7 @@ def _layers(settings: Settings) -> list[Middleware]:
     public_origin = normal_origin(f"{public.scheme}://{public.netloc}") if settings.public_url else None
     return [
         Middleware(Observe),
-        Middleware(IdentifyCaller, demo=settings.demo),
+        Middleware(IdentifyCaller, demo=settings.demo, is_public=settings.public_url is not None),
         Middleware(Cors, public_origin=public_origin),
         Middleware(LimitRate, default_rate=settings.rate_limit_per_minute),
         Middleware(LimitBody, max_bytes=settings.request_max_bytes),

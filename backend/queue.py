@@ -62,6 +62,14 @@ class Queue:
         except Exception as error:  # noqa: BLE001  any broker failure: the row is committed and the sweep will find it
             log.warning("nudge_lost", task=task, error=str(error))
 
+    def has_worker(self, timeout_s: float = 1.0) -> bool | None:
+        """Whether a worker answers within ``timeout_s``; None where the broker does not."""
+        try:
+            return bool(self._celery.control.ping(timeout=timeout_s, limit=1))
+        except Exception as error:  # noqa: BLE001  kombu raises what its transport raises
+            log.warning("workers_not_asked", error=str(error))
+            return None
+
     def begun(self, task: str) -> None:
         """Called first by the task itself: what is committed from here on needs a nudge of its own."""
         try:

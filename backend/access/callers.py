@@ -32,6 +32,7 @@ class Caller:
         name: the key's name, for logs and the audit.
         rate_limit: requests a minute; 0 is without limit.
         origins: web origins a storefront key may be used from; empty where the key is not for browsers.
+        reads: what the caller may look at beyond ``scope``, and not change; None is nothing.
     """
 
     scope: Scope
@@ -39,3 +40,9 @@ class Caller:
     name: str
     rate_limit: int
     origins: frozenset[str] = frozenset()
+    reads: Scope | None = None
+
+    def may(self, needed: Scope, method: str) -> bool:
+        """Whether an operation that asks for ``needed`` may be called with the HTTP method ``method``."""
+        looks = method in ("GET", "HEAD")
+        return self.scope.covers(needed) or (looks and self.reads is not None and self.reads.covers(needed))

@@ -54,7 +54,7 @@ def _at_least(needed: Scope) -> Callable[[Request, HTTPAuthorizationCredentials 
                 "this key is unknown or revoked" if request.scope["state"][KEY_SHOWN] else "this operation needs a key"
             )
             raise Unauthorized(said, expected=f"`Authorization: Bearer mk_…` with a key of scope {needed} or above")
-        if not found.scope.covers(needed):
+        if not found.may(needed, request.method):
             raise Forbidden(
                 f"the key {found.name!r} may not do this", found=found.scope, expected=f"scope {needed} or above"
             )

@@ -8,7 +8,7 @@ from backend.access.callers import Caller
 from backend.access.keyring import Keyring
 from backend.access.problems import refuse
 from backend.access.provided import lookup
-from backend.access.visitors import VISITOR, is_visitor
+from backend.access.visitors import OWNER, VISITOR, is_visitor
 from backend.errors import Unavailable
 
 KEY_SHOWN = "key_shown"
@@ -16,11 +16,19 @@ CALLER = "caller"
 
 
 class IdentifyCaller:
-    """ASGI middleware: puts the caller, or None, into the request's state."""
+    """ASGI middleware: puts the caller, or None, into the request's state.
 
-    def __init__(self, app: ASGIApp, *, demo: bool) -> None:
+    Args:
+        app: what is inside.
+        demo: whether callers from this machine need no key.
+        is_public: whether this server has an address for others, who might look like callers from this machine when
+            a tunnel is careless: then none of them may see what administrators see.
+    """
+
+    def __init__(self, app: ASGIApp, *, demo: bool, is_public: bool) -> None:
         self.app = app
         self.demo = demo
+        self.visitor = VISITOR if is_public else OWNER
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         """Find the caller of one request."""
@@ -40,7 +48,7 @@ class IdentifyCaller:
     async def _caller(self, scope: AsgiScope, headers: Headers, secret: str | None) -> Caller | None:
         if secret is not None:
             return await lookup(scope["app"], Keyring).find(secret)
-        return VISITOR if self.demo and is_visitor(scope, headers) else None
+        return self.visitor if self.demo and is_visitor(scope, headers) else None
 
 
 def _bearer(headers: Headers) -> str | None:

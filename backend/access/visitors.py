@@ -1,5 +1,6 @@
 """The demo needs no key on the machine it runs on. Who counts as being on it, and as the demo's own page."""
 
+from dataclasses import replace
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
@@ -9,6 +10,9 @@ from starlette.types import Scope as AsgiScope
 from backend.access.callers import Caller, Scope
 
 VISITOR = Caller(scope=Scope.STOREFRONT, key_id=None, name="demo visitor", rate_limit=0)
+
+OWNER = replace(VISITOR, reads=Scope.ADMIN)
+"""The visitor of a demo that has no public address: who sits at the machine may see the setup page without a key."""
 
 _PROXIED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
 

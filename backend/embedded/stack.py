@@ -54,7 +54,7 @@ def _located(settings: Settings, home: Home) -> Settings:
     """``settings`` with the port chosen where it is 0, the home made absolute, and the demo recognised."""
     port = settings.port or free_port()
     require_free(settings.host, port)
-    demo = settings.demo or (settings.encoder == "demo" and settings.host in LOOPBACK)
+    demo = settings.demo or (settings.encoder == "demo" and settings.host in LOOPBACK and not settings.public_url)
     return settings.model_copy(update={"port": port, "home": home.root, "demo": demo})
 
 
@@ -131,6 +131,7 @@ def _show(settings: Settings, home: Home, keys: dict[str, str], terminal: Termin
     url = settings.public_url or processes.url_of(settings)
     terminal.show()
     terminal.show(f"  Shop        {url}/")
+    terminal.show(f"  Setup       {_setup_page(url, keys, with_key=settings.demo)}")
     terminal.show(f"  API         {url}/openapi.json")
     for scope, key in keys.items():
         terminal.show(f"  {scope.capitalize():<11} {key}")
@@ -141,6 +142,11 @@ def _show(settings: Settings, home: Home, keys: dict[str, str], terminal: Termin
     terminal.show(f"    -H 'Content-Type: application/json' -d '{body}'")
     terminal.show()
     terminal.show("  Ctrl-C stops everything.")
+
+
+def _setup_page(url: str, keys: dict[str, str], *, with_key: bool) -> str:
+    """Address of the setup page; on the demo with the key that changes need, behind the #, which is never sent."""
+    return f"{url}/setup#key={keys['admin']}" if with_key else f"{url}/setup"
 
 
 @contextmanager

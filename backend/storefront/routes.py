@@ -2,30 +2,23 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Path, Query, Response
+from fastapi import APIRouter, Path, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from backend.access.dependencies import BlobsDep, SessionDep, SettingsDep, StorefrontCaller
+from backend.assets import Packing, SeenTag, send, send_page
 from backend.errors import NotFound
-from backend.storefront.bundle import Asset, page_files, script
+from backend.storefront.bundle import page_files, script
 from backend.storefront.keyword_count import count_titles
 from backend.storefront.pictures import Width, original, scaled
 
 router = APIRouter()
-
-PAGE_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data: blob: https:; "
-    "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
-)
-"""Nothing runs or draws on our page that this server did not send; pictures dropped by address may be anyone's."""
 
 PUBLIC = {"Access-Control-Allow-Origin": "*", "Cross-Origin-Resource-Policy": "cross-origin"}
 IMMUTABLE = "public, max-age=31536000, immutable"
 REVALIDATED = "public, max-age=300, stale-while-revalidate=86400"
 
 EXAMPLE_HASH = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
-SeenTag = Annotated[str | None, Header(alias="If-None-Match", include_in_schema=False)]
-Packing = Annotated[str, Header(alias="Accept-Encoding", include_in_schema=False)]
 
 
 class NoSuchFile(NotFound):
@@ -48,7 +41,7 @@ class KeywordCount(BaseModel):
 @router.get("/", include_in_schema=False)
 def page(seen: SeenTag = None, packing: Packing = "") -> Response:
     """The shop."""
-    return _send(page_files()["index.html"], seen, packing, "no-cache", {"Content-Security-Policy": PAGE_POLICY})
+    return send_page(page_files()["index.html"], seen, packing)
 
 
 @router.get("/static/{name}", include_in_schema=False)
@@ -57,14 +50,14 @@ def page_file(name: str, seen: SeenTag = None, packing: Packing = "") -> Respons
     found = page_files().get(name)
     if found is None:
         raise NoSuchFile("the page has no such file", found=name, expected=sorted(page_files()))
-    return _send(found, seen, packing, "no-cache")
+    return send(found, seen, packing)
 
 
 @router.get("/morelike.js", include_in_schema=False)
 def morelike_script(settings: SettingsDep, seen: SeenTag = None, packing: Packing = "") -> Response:
     """The search for any page."""
     asset = script(transcribes=settings.transcriber_url is not None)
-    return _send(asset, seen, packing, REVALIDATED, PUBLIC)
+    return send(asset, seen, packing, REVALIDATED, PUBLIC)
 
 
 _IMAGE_ANSWERS: dict[int | str, dict[str, Any]] = {
@@ -103,13 +96,3 @@ def keyword_count(
 ) -> KeywordCount:
     """How many products a keyword search over the same titles finds: every word has to occur in the title."""
     return KeywordCount(text=text, products=count_titles(session, text))
-
-
-def _send(asset: Asset, seen: str | None, packing: str, cache: str, headers: dict[str, str] | None = None) -> Response:
-    """``asset``, packed where the browser unpacks, or the word that the browser has it already."""
-    answer = {"ETag": asset.etag, "Cache-Control": cache, "Vary": "Accept-Encoding", **(headers or {})}
-    if seen is not None and asset.etag in seen:
-        return Response(status_code=304, headers=answer)
-    if "gzip" in packing:
-        return Response(asset.packed, media_type=asset.media_type, headers=answer | {"Content-Encoding": "gzip"})
-    return Response(asset.content, media_type=asset.media_type, headers=answer)

@@ -43,6 +43,12 @@ def see_admin(caller: AdminCaller) -> str:
     return caller.name
 
 
+@probe.post("/admin")
+@probe.delete("/admin")
+def change_admin(caller: AdminCaller) -> str:
+    return caller.name
+
+
 @probe.post("/echo")
 def echo(body: Annotated[Any, Body()]) -> Any:
     return body
@@ -106,6 +112,15 @@ def api(api_settings: Settings) -> Iterator[TestClient]:
 def visitor(api_settings: Settings) -> Iterator[TestClient]:
     """A browser on the machine of the demo."""
     app = create_app(api_settings.model_copy(update={"demo": True}))
+    app.include_router(probe)
+    with TestClient(app, base_url="http://127.0.0.1:8000", client=("127.0.0.1", 50000)) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def public_visitor(api_settings: Settings) -> Iterator[TestClient]:
+    """As ``visitor``, of a demo that others reach through a tunnel."""
+    app = create_app(api_settings.model_copy(update={"demo": True, "public_url": "https://demo.example"}))
     app.include_router(probe)
     with TestClient(app, base_url="http://127.0.0.1:8000", client=("127.0.0.1", 50000)) as client:
         yield client

@@ -55,8 +55,17 @@ def test_the_demo_needs_no_key_on_its_own_machine_for_storefront_things(visitor:
     assert visitor.get("/probe/storefront").json() == "demo visitor"
     own = {"Origin": "http://127.0.0.1:8000", "Sec-Fetch-Site": "same-origin"}
     assert visitor.get("/probe/storefront", headers=own).status_code == 200
-    assert visitor.get("/probe/server").status_code == 403
-    assert visitor.get("/probe/admin").status_code == 403
+    assert visitor.post("/probe/admin").status_code == 403
+    assert visitor.delete("/probe/admin").status_code == 403
+
+
+def test_the_demo_shows_administrators_things_on_its_own_machine_while_it_has_no_other_address(
+    visitor: TestClient, public_visitor: TestClient
+) -> None:
+    assert visitor.get("/probe/admin").json() == "demo visitor"
+    assert public_visitor.get("/probe/storefront").status_code == 200
+    assert public_visitor.get("/probe/admin").status_code == 403
+    assert public_visitor.get("/probe/server").status_code == 403
 
 
 @pytest.mark.parametrize("host", ["localhost:8000", "127.0.0.1:8000", "127.0.0.9", "[::1]:8000", "localhost"])

@@ -1,0 +1,55 @@
+"""HTTP of the setup page: the page, and the checklist it shows."""
+
+from fastapi import APIRouter, Response
+
+from backend.access.dependencies import AdminCaller, IndexDep, QueueDep, SessionsDep, SettingsDep
+from backend.admin.checklist import checklist, count_states
+from backend.admin.facts import gather
+from backend.admin.pages import page_files
+from backend.admin.schemas import Setup
+from backend.assets import Packing, SeenTag, send, send_page
+from backend.db import session_scope
+from backend.errors import NotFound
+
+router = APIRouter()
+
+
+class NoSuchFile(NotFound):
+    """The setup page has no file of this name."""
+
+    title = "No such file"
+
+
+@router.get("/setup", include_in_schema=False)
+def page(seen: SeenTag = None, packing: Packing = "") -> Response:
+    """The setup page."""
+    return send_page(page_files()["setup.html"], seen, packing)
+
+
+@router.get("/setup/{name}", include_in_schema=False)
+def page_file(name: str, seen: SeenTag = None, packing: Packing = "") -> Response:
+    """A file of the setup page."""
+    found = page_files().get(name)
+    if found is None:
+        raise NoSuchFile("the page has no such file", found=name, expected=sorted(page_files()))
+    return send(found, seen, packing)
+
+
+@router.get("/v1/setup", operation_id="get_setup", tags=["setup"])
+def get_setup(
+    _caller: AdminCaller, sessions: SessionsDep, settings: SettingsDep, queue: QueueDep, index: IndexDep
+) -> Setup:
+    """What the shop has, and what is missing, each with the exact next step."""
+    worker = queue.has_worker()  # asked before a connection is taken: it may wait a second
+    with session_scope(sessions) as session:
+        facts = gather(session, settings, worker=worker, is_lite=index.is_lite())
+    checks = checklist(facts)
+    return Setup(
+        checklist=checks,
+        counts=count_states(checks),
+        serving=facts.serving,
+        index=facts.index,
+        catalogue=facts.catalogue,
+        webhooks=list(facts.webhooks),
+        keys=list(facts.keys),
+    )

@@ -1,0 +1,79 @@
+/* Elements built from data, and how times and numbers are written. Text only ever becomes text nodes. */
+
+/** An element: `on…` properties are listeners; `false`, `null` and `undefined` leave an attribute out. */
+export function h(tag, properties = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(properties)) {
+    if (value === false || value === null || value === undefined) continue;
+    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else element.setAttribute(name, value === true ? "" : value);
+  }
+  element.append(...children.flat(2).filter((child) => child !== null && child !== undefined && child !== false));
+  return element;
+}
+
+const PATHS = {
+  done: "M5.5 12.5l4.2 4.2L18.5 7.5",
+  todo: "M12 7v5.5M12 16.4v.1",
+  problem: "M12 6.5v6.5M12 16.9v.1",
+  optional: "M7.5 12h9",
+  copy: "M9 9V5.5h9.5V15H15M5.5 9H15v9.5H5.5V9Z",
+  close: "M6 6l12 12M18 6L6 18",
+  picture: "M4 6h16v12H4V6Zm0 9.5l4.5-4.5 4 4 2.5-2.5 5 5M15.5 9.5v.1",
+  key: "M14.5 9.5a3.7 3.7 0 1 1-2 3.3L6 19.3V21H3.5v-3l6.9-6.9a3.7 3.7 0 0 1 4.1-1.6Z",
+};
+
+/** A line icon; decoration only, so hidden from readers. */
+export function icon(name) {
+  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
+  for (const [key, value] of Object.entries({viewBox: "0 0 24 24", class: "icon", "aria-hidden": "true"})) svg.setAttribute(key, value);
+  path.setAttribute("d", PATHS[name]);
+  svg.append(path);
+  return svg;
+}
+
+/** A command to paste, with a button that copies it. */
+export function command(text) {
+  const said = h("span", {class: "copied", role: "status"});
+  const copy = async () => {
+    await navigator.clipboard?.writeText(text).catch(() => getSelection().selectAllChildren(code));
+    said.textContent = "Copied";
+    setTimeout(() => (said.textContent = ""), 1600);
+  };
+  const code = h("code", {}, text);
+  return h("div", {class: "command"}, h("pre", {tabindex: "0", "aria-label": "Command"}, code), said,
+    h("button", {type: "button", class: "icon-button", "aria-label": `Copy: ${text}`, title: "Copy", onclick: copy}, icon("copy")));
+}
+
+const AGO = new Intl.RelativeTimeFormat("en", {numeric: "auto"});
+const UNITS = [["day", 86400], ["hour", 3600], ["minute", 60]];
+
+/** A time as people say it, with the exact one behind it. */
+export function when(text) {
+  if (!text) return "never";
+  const seconds = (new Date(text) - Date.now()) / 1000;
+  const [unit, size] = UNITS.find(([, length]) => Math.abs(seconds) >= length) ?? ["second", 1];
+  const said = Math.abs(seconds) < 5 ? "just now" : AGO.format(Math.round(seconds / size), unit);
+  return h("time", {datetime: text, title: new Date(text).toLocaleString()}, said);
+}
+
+export function number(value) {
+  return new Intl.NumberFormat("en").format(value);
+}
+
+/** "1 product", "2,400 products" */
+export function count(value, one, many = `${one}s`) {
+  return `${number(value)} ${value === 1 ? one : many}`;
+}
+
+const SHOWN = new WeakMap();
+
+/** Put `children` into `place` unless they read the same already: what someone has selected or focused stays. */
+export function fill(place, ...children) {
+  const fresh = h("div", {}, ...children);
+  if (SHOWN.get(place) === fresh.innerHTML) return false;
+  SHOWN.set(place, fresh.innerHTML);
+  place.replaceChildren(...fresh.childNodes);
+  return true;
+}

@@ -1,0 +1,183 @@
+"""What each fact means for a shop, and what it is told to do next."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from backend.admin.checklist import checklist, count_states
+from backend.admin.facts import Facts, Switch, origin_of
+from backend.admin.schemas import CatalogueState, Check, ImageCounts, IndexState, KeyState, Serving, WebhookState
+from backend.catalog.captioning.schemas import CaptionCounts, CaptionerOut
+from backend.settings import Settings
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+NOW = datetime.now(UTC)
+
+HOOK = WebhookState(
+    source="shopify",
+    url="https://s.example/v1/webhooks/shopify",
+    has_secret=True,
+    last_at=NOW - timedelta(hours=2),
+    last_day={"applied": 4, "duplicate": 1},
+)
+KEY = KeyState(
+    id=1,
+    name="my shop",
+    scope="storefront",
+    begins_with="mk_pub_aB3x",
+    origins=["https://shop.example"],
+    rate_limit_per_minute=None,
+    created_at=NOW,
+)
+DEMO = Serving(generation="g1", encoder="demo@1f0c9be77a12", drawings_only=True, build=1, live_at=NOW)
+REAL = Serving(generation="g2", encoder="ViT-B-32@5e2ad1c0a9f4", drawings_only=False, build=2, live_at=NOW)
+
+
+CAPTIONER = CaptionerOut(
+    id="gpt-4o-mini@1f0a9c3b7d21",
+    kind="openai",
+    model="gpt-4o-mini",
+    prompts={},
+    pictures=1,
+    current=True,
+    paused_until=None,
+    reason=None,
+    created_at=NOW,
+    counts=CaptionCounts(pending=0, ready=7000, parked=0),
+)
+
+
+def settings(**values: object) -> Settings:
+    return Settings().model_copy(update=values)
+
+
+READY = Facts(
+    settings=settings(public_url="https://s.example", transcriber_url="https://api.openai.com/v1"),
+    worker=True,
+    serving=REAL,
+    switch=None,
+    index=IndexState(engine="Milvus", vectors=90_000, serves_well=None),
+    catalogue=CatalogueState(products=6500, of_the_demo=0, images=ImageCounts(ready=7000), waiting=0),
+    captioner=CAPTIONER,
+    webhooks=(HOOK,),
+    keys=(KEY,),
+)
+"""A shop that has everything."""
+
+FRESH = Facts(
+    settings=settings(demo=True, port=8000),
+    worker=True,
+    serving=DEMO,
+    switch=None,
+    index=IndexState(engine="Milvus Lite", vectors=5200, serves_well=20_000),
+    catalogue=CatalogueState(products=2400, of_the_demo=2400, images=ImageCounts(ready=2800), waiting=0),
+    captioner=None,
+    webhooks=(HOOK.model_copy(update={"has_secret": False, "url": None, "last_at": None, "last_day": {}}),),
+    keys=(KEY.model_copy(update={"origins": ["http://127.0.0.1:8000"]}),),
+)
+"""What `make run` opens."""
+
+
+def named(facts: Facts) -> dict[str, Check]:
+    return {check.id: check for check in checklist(facts)}
+
+
+def catalogue(**values: object) -> CatalogueState:
+    return READY.catalogue.model_copy(update=values)
+
+
+def hooked(**values: object) -> Facts:
+    return replace(READY, webhooks=(HOOK.model_copy(update=values),))
+
+
+def captioned(**values: object) -> Facts:
+    return replace(READY, captioner=CAPTIONER.model_copy(update=values))
+
+
+def test_a_shop_that_has_everything_has_nothing_to_do() -> None:
+    assert {check.id: check.state for check in checklist(READY) if check.state not in ("done", "optional")} == {}
+    assert [check.id for check in checklist(READY) if check.state == "done" and check.steps] == []
+
+
+def test_the_demo_is_told_what_a_shop_of_ones_own_needs() -> None:
+    states = {name: check.state for name, check in named(FRESH).items()}
+    assert {name for name, state in states.items() if state == "todo"} == {
+        "encoder",
+        "catalogue",
+        "public_url",
+        "webhook_secret",
+        "page_key",
+    }
+    assert "problem" not in states.values()
+    counts = count_states(checklist(FRESH))
+    assert (counts["todo"], sum(counts.values())) == (5, len(states))
+
+
+@pytest.mark.parametrize(
+    ("facts", "check", "state", "said"),
+    [
+        (replace(READY, worker=False), "worker", "problem", "nothing is downloaded"),
+        (replace(READY, worker=None), "worker", "problem", "Redis"),
+        (replace(READY, serving=None), "encoder", "problem", "No generation"),
+        (replace(READY, serving=DEMO), "encoder", "problem", "photographs would not be found"),
+        (replace(READY, switch=Switch(3, "hf-hub:a/b", 1200, 6500, None)), "encoder", "done", "1,200 of 6,500"),
+        (replace(READY, switch=Switch(3, "x", 0, 9, "no such file")), "encoder", "problem", "no such file"),
+        (replace(READY, catalogue=catalogue(products=0)), "catalogue", "todo", "empty"),
+        (replace(READY, catalogue=catalogue(of_the_demo=2400)), "catalogue", "todo", "4,100 products of yours"),
+        (replace(READY, catalogue=catalogue(waiting=12)), "catalogue", "done", "12 wait"),
+        (replace(READY, catalogue=catalogue(images=ImageCounts(parked=3))), "pictures", "todo", "3 were given up on"),
+        (replace(READY, settings=settings(public_url="http://s.example")), "public_url", "todo", "not https"),
+        (replace(READY, settings=settings(public_url="https://localhost")), "public_url", "todo", "no shop can reach"),
+        (hooked(last_at=None, last_day={}), "deliveries", "todo", "Nothing has arrived yet"),
+        (hooked(last_at=NOW - timedelta(days=9)), "deliveries", "problem", "for 9 days"),
+        (hooked(last_day={"applied": 4, "rejected": 12}), "verdicts", "problem", "12 with a wrong signature"),
+        (hooked(last_day={"applied": 4, "parked": 2}), "verdicts", "problem", "2 that were given up on"),
+        (hooked(last_day={"applied": 4, "failed": 2}), "verdicts", "done", "will be tried again"),
+        (captioned(counts=CaptionCounts(pending=10, ready=5, parked=0)), "captions", "done", "5 of 15"),
+        (captioned(counts=CaptionCounts(pending=0, ready=5, parked=2)), "captions", "todo", "2 were given up on"),
+        (captioned(reason="no credit is left"), "captions", "problem", "no credit is left"),
+        (replace(READY, captioner=None), "captions", "optional", "No model"),
+        (replace(READY, keys=()), "page_key", "todo", "No storefront key"),
+        (replace(READY, settings=settings(public_url="https://s.example")), "voice", "optional", "speech input"),
+        (replace(READY, settings=settings(public_url="https://s.example", demo=True)), "demo", "problem", "no key"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_each_fact_has_its_consequence(facts: Facts, check: str, state: str, said: str) -> None:
+    found = named(facts)[check]
+    assert (found.state, said in found.fact) == (state, True), found
+
+
+@pytest.mark.parametrize(("vectors", "state"), [(13_999, "done"), (14_001, "todo"), (20_001, "problem")])
+def test_milvus_lite_is_outgrown_in_time(vectors: int, state: str) -> None:
+    index = IndexState(engine="Milvus Lite", vectors=vectors, serves_well=20_000)
+    found = named(replace(READY, index=index))["index"]
+    assert found.state == state
+    assert bool(found.steps) is (state != "done")
+
+
+def test_nothing_is_said_of_deliveries_that_nobody_could_send() -> None:
+    assert not {"deliveries", "verdicts"} & named(FRESH).keys()
+
+
+def test_a_wrong_signature_names_the_setting_that_holds_the_secret() -> None:
+    steps = named(hooked(last_day={"rejected": 1}))["verdicts"].steps
+    assert "MORELIKE_SHOPIFY_SECRET" in steps[0].say
+
+
+def test_the_address_to_register_is_told() -> None:
+    assert named(hooked(last_at=None))["deliveries"].steps[0].command == HOOK.url
+
+
+@pytest.mark.parametrize(
+    ("values", "origin"),
+    [
+        ({"public_url": "https://S.example/path"}, "https://s.example"),
+        ({"host": "0.0.0.0", "port": 8000}, "http://127.0.0.1:8000"),
+        ({"host": "::1", "port": 80}, "http://[::1]"),
+    ],
+)
+def test_the_servers_own_pages_are_not_the_shops(values: dict[str, object], origin: str) -> None:
+    assert origin_of(settings(**values)) == origin

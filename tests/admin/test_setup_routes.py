@@ -1,0 +1,93 @@
+"""The setup page and its checklist through the real API."""
+
+import time
+from pathlib import Path
+
+import pytest
+from fastapi import FastAPI
+from sqlalchemy.orm import Session, sessionmaker
+from starlette.testclient import TestClient
+
+from backend.access.callers import Scope
+from backend.access.keys import create_key, revoke_key
+from backend.access.provided import lookup
+from backend.admin.pages import STATIC
+from backend.blobs import BlobStore
+from backend.catalog.repository import upsert_products
+from backend.catalog.schemas import ProductIn
+from backend.db import session_scope
+from backend.queue import Queue
+from tests.fixtures.api import SHOP, Keys
+from tests.fixtures.components import free_port
+
+
+def test_the_page_needs_no_key_and_runs_nothing_that_others_sent(api: TestClient) -> None:
+    answer = api.get("/setup")
+    assert answer.status_code == 200
+    policy = answer.headers["Content-Security-Policy"]
+    assert "script-src 'self'" in policy
+    assert "unsafe" not in policy
+    assert "frame-ancestors 'none'" in policy
+    for way in ("<script>", "onclick", "style=", "http://", "https://"):
+        assert way not in answer.text
+
+
+def test_every_file_of_the_page_is_there_and_nothing_else(api: TestClient) -> None:
+    for path in STATIC.iterdir():
+        assert api.get(f"/setup/{path.name}").status_code == 200
+    for name in ("routes.py", "..%2Froutes.py", "%2e%2e/routes.py", "nothing.js"):
+        assert api.get(f"/setup/{name}").status_code == 404
+
+
+def test_markup_is_never_made_from_text_and_nothing_comes_from_elsewhere() -> None:
+    for path in STATIC.glob("*.js"):
+        source = path.read_text("utf-8")
+        for way in (".innerHTML =", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "new Function"):
+            assert way not in source, f"{path.name} uses {way}"
+    for path in STATIC.glob("*.css"):
+        assert "url(" not in Path(path).read_text("utf-8")
+        assert "@import" not in Path(path).read_text("utf-8")
+
+
+@pytest.mark.parametrize("key", ["storefront", "server"])
+def test_the_checklist_is_for_administrators(api: TestClient, keys: Keys, key: str) -> None:
+    assert api.get("/v1/setup").status_code == 401
+    assert api.get("/v1/setup", headers=getattr(keys, key)).status_code == 403
+
+
+def test_the_checklist_says_what_is_there_and_what_is_missing(
+    api: TestClient, app: FastAPI, keys: Keys, sessions: sessionmaker[Session], stocked: list[str]
+) -> None:
+    demo = ProductIn.model_validate({"id": "demo-00001", "title": "Toy"})
+    with session_scope(sessions) as session:
+        upsert_products(session, [demo], blobs=lookup(app, BlobStore))
+        gone = create_key(session, name="old", scope=Scope.ADMIN)
+        revoke_key(session, gone.row.id)
+    found = api.get("/v1/setup", headers=keys.admin).json()
+    checks = {check["id"]: check for check in found["checklist"]}
+    assert sum(found["counts"].values()) == len(checks)
+    assert found["serving"]["encoder"].startswith("tiny")
+    assert checks["encoder"]["state"] == "done"
+    assert found["catalogue"]["products"] == len(stocked) + 1
+    assert found["catalogue"]["of_the_demo"] == 1
+    assert found["catalogue"]["images"] == {"pending": 0, "ready": len(stocked), "parked": 0}
+    assert found["index"]["vectors"] > len(stocked)
+    assert checks["worker"]["state"] == "problem"  # none runs in this test
+    assert checks["page_key"]["state"] == "done"
+    assert SHOP in checks["page_key"]["fact"]
+    assert {key["scope"] for key in found["keys"]} == {"storefront", "server", "admin"}
+    assert "old" not in {key["name"] for key in found["keys"]}
+    shown = keys.admin["Authorization"].split()[1]
+    assert shown not in api.get("/v1/setup", headers=keys.admin).text
+
+
+def test_an_empty_installation_has_a_checklist_too(api: TestClient, keys: Keys) -> None:
+    found = api.get("/v1/setup", headers=keys.admin).json()
+    assert found["serving"] is None
+    assert {check["id"]: check["state"] for check in found["checklist"]}["encoder"] == "problem"
+
+
+def test_a_broker_that_is_down_is_a_finding_and_holds_nothing_up() -> None:
+    begun = time.perf_counter()
+    assert Queue(f"redis://127.0.0.1:{free_port()}/0").has_worker() is None
+    assert time.perf_counter() - begun < 5
