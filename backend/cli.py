@@ -10,7 +10,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from backend.commands import captions, demo, doctor, encoder, health, images, imports, keys, run, schema, webhooks
+from backend.commands import captions, demo, doctor, encoder, health, images, imports, keys, run, schema, shop, webhooks
 from backend.errors import AppError
 
 COMMANDS: tuple[ModuleType, ...] = (
@@ -18,6 +18,7 @@ COMMANDS: tuple[ModuleType, ...] = (
     demo,
     encoder,
     imports,
+    shop,
     images,
     captions,
     webhooks,

@@ -27,10 +27,13 @@ CAPTION_DUE = "captioning.caption_due"
 PROCESS_DELIVERIES = "catalog.process_deliveries"
 """Task that applies deliveries of webhooks to the catalogue."""
 
+RECONCILE = "catalog.reconcile"
+"""Task that compares the shop's list with the catalogue, and repairs what webhooks missed."""
+
 EMBED_QUEUE, TRAIN_QUEUE = "embed", "train"
 """Queues: of what shoppers wait for, and of what runs at night."""
 
-QUEUE_OF: dict[str, str] = {}
+QUEUE_OF: dict[str, str] = {RECONCILE: TRAIN_QUEUE}
 """Queue of each task that is not in ``EMBED_QUEUE``."""
 
 BEAT_SIGN = "beat-sent"

@@ -146,6 +146,25 @@ class Settings(BaseSettings):
     shop_currency: str | None = Field(
         default=None, pattern="^[A-Za-z]{3}$", description="Currency of prices that name none, as EUR."
     )
+    shop_url: str | None = Field(
+        default=None,
+        pattern=r"^https?://[^\s/@]+(/\S*)?$",
+        description="Shop that the catalogue is compared with at night, as https://shop.example.",
+    )
+    shop_client_id: str | None = Field(
+        default=None, description="Client id of an app of that Shopify shop, or consumer key of WooCommerce."
+    )
+    shop_client_secret: SecretStr | None = Field(
+        default=None, description="Secret of that app or key; a token of Shopify's (shpat_…) stands here alone."
+    )
+    shop_patience_s: float = Field(
+        default=300.0, ge=0, description="Seconds one request waits in all for a shop's outages and rate limits to end."
+    )
+    reconcile_at: str = Field(
+        default="03:30",
+        pattern=r"^(([01]\d|2[0-3]):[0-5]\d|off)$",
+        description="Time in UTC at which that shop's list and the catalogue are compared; off never does.",
+    )
 
     image_max_bytes: int = Field(
         default=20 * 2**20, ge=2**10, description="Largest image that is downloaded, in bytes."

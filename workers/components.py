@@ -15,6 +15,7 @@ from backend.catalog.captioning.generate import Captioning
 from backend.catalog.captioning.opening import open_for, spec_in
 from backend.catalog.captioning.repository import make_current
 from backend.catalog.images import FetchLimits
+from backend.catalog.shops.opening import shop_base
 from backend.catalog.shops.platform import Shop
 from backend.catalog.webhooks.apply import Applier
 from backend.db import connect, session_factory, session_scope
@@ -93,10 +94,11 @@ class Components:
     @cached_property
     def applier(self) -> Applier:
         """What applies deliveries of webhooks."""
+        url = self.settings.shop_url
         return Applier(
             self.sessions,
             BlobStore(self.settings.blob_dir),
-            Shop(currency=self.settings.shop_currency),
+            Shop(shop_base(url) if url else None, self.settings.shop_currency),
             on_written=lambda session: self.queue.nudge_after_commit(session, INGEST_DUE),
         )
 

@@ -15,9 +15,11 @@ from backend.generations.due import images_due, products_due
 from backend.generations.repository import live_build, writable_builds
 from backend.generations.retire import follow_live, work_on_builds
 from backend.logs import get_logger
-from backend.queue import ADVANCE_BUILDS, CAPTION_DUE, INGEST_DUE, PROCESS_DELIVERIES, SWEEP
+from backend.queue import ADVANCE_BUILDS, CAPTION_DUE, INGEST_DUE, PROCESS_DELIVERIES, RECONCILE, SWEEP
 from workers.components import components
 from workers.exclusive import Exclusive
+from workers.reconciling import reconcile as reconcile_with_shop
+from workers.reconciling import reconcile_is_due
 
 log = get_logger(__name__)
 
@@ -28,6 +30,7 @@ _advancing = Exclusive()
 _ingesting = Exclusive()  # the encoder is used by one thread at a time
 _captioning = Exclusive()
 _applying = Exclusive()
+_reconciling = Exclusive()
 
 
 @shared_task(name=INGEST_DUE, bind=True)
@@ -93,6 +96,20 @@ def advance_builds(self: "Task[Any, Any]") -> None:
         _advancing.run(advance)
 
 
+@shared_task(name=RECONCILE, bind=True)
+def reconcile(self: "Task[Any, Any]") -> None:
+    """Compare the shop's list with the catalogue, where its hour has come."""
+    made = components()
+
+    def compare() -> None:
+        made.queue.begun(RECONCILE)
+        if reconcile_is_due(made):
+            reconcile_with_shop(made, stopping)
+
+    with bound_contextvars(task=RECONCILE, task_id=self.request.id):
+        _reconciling.run(compare)
+
+
 @shared_task(name=SWEEP, bind=True)
 def sweep(self: "Task[Any, Any]") -> None:
     """Nudge for forgotten work; with none left, keep the calibration up with the catalogue."""
@@ -102,6 +119,8 @@ def sweep(self: "Task[Any, Any]") -> None:
             forget_old(session, made.settings.webhook_retention_days)
             if any_due(session):
                 made.queue.nudge(PROCESS_DELIVERIES)
+        if reconcile_is_due(made):
+            made.queue.nudge(RECONCILE)
         made.restore_index()
         follow_live(made.sessions, made.index)
         with session_scope(made.sessions) as session:

@@ -18,7 +18,7 @@ from backend.catalog.models import ImportRun, Product
 from backend.catalog.repository import delete_product, delete_products, upsert_products
 from backend.catalog.schemas import Problem, ProductDelete, ProductIn, Rejected, problems, short
 from backend.db import session_scope
-from backend.errors import Conflict
+from backend.errors import AppError, Conflict
 
 Mode = Literal["upsert", "full-sync", "reconcile"]
 
@@ -139,6 +139,9 @@ class Importer:
                 self._delete_unnamed(feed)
         except (FeedBroken, TooManyDeletions) as error:
             self._report.problem = f"{error.detail} Found: {error.found}. Expected: {error.expected}."
+        except AppError as error:
+            self._report.problem = error.detail
+            raise
         finally:
             self._finish()
         return self._report

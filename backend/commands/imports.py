@@ -1,7 +1,8 @@
-"""``morelike import``: a catalogue from a file."""
+"""``morelike import``: a catalogue from a file or from a shop."""
 
 import csv
 import json
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
@@ -15,7 +16,9 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session, sessionmaker
 
     from backend.catalog.feeds.detect import Feed
+    from backend.catalog.feeds.drafts import Item
     from backend.catalog.importer import ImportOptions, ImportReport
+    from backend.catalog.shops.client import Pause
     from backend.settings import Settings
 
 STOPPED, SOME_REJECTED = 1, 3
@@ -23,6 +26,9 @@ STOPPED, SOME_REJECTED = 1, 3
 
 COLUMNS = ("line", "id", "kind", "field", "found", "expected")
 SHOWN = 10
+
+LONG_PAUSE_S = 5.0
+"""Pause from which on it is worth a word."""
 
 
 class Mode(StrEnum):
@@ -38,7 +44,12 @@ def register(app: typer.Typer) -> None:
 
 
 def import_feed(
-    feed: Annotated[Path, typer.Argument(help="CSV (Shopify's too), TSV, JSONL, Parquet or Google Merchant feed.")],
+    feed: Annotated[
+        str,
+        typer.Argument(
+            help="CSV (Shopify's too), TSV, JSONL, Parquet or Google Merchant feed; or the address of a shop, https://…"
+        ),
+    ],
     images: Annotated[Path | None, typer.Option(help="Folder or zip of the pictures that the feed names.")] = None,
     format_: Annotated[
         str | None,
@@ -52,38 +63,98 @@ def import_feed(
     allow_demo_encoder: Annotated[
         bool, typer.Option(help="Import pictures although the encoder in use knows only drawings.")
     ] = False,
+    again: Annotated[
+        bool, typer.Option(help="Write every product of a shop, also those that did not change since the last time.")
+    ] = False,
 ) -> None:
-    """Import a catalogue from a file, then wait until it can be searched."""
-    from rich.console import Console
-
-    from backend.catalog.feeds.detect import open_feed
+    """Import a catalogue from a file or a shop, then wait until it can be searched."""
     from backend.catalog.feeds.pictures import open_pictures
     from backend.catalog.importer import ImportOptions
+
+    with running() as (settings, sessions, console):
+        opened, told = _opened(settings, sessions, feed, format_, currency, again=again, console=console)
+        options = ImportOptions(
+            mode=mode.value,
+            currency=told,
+            pictures=open_pictures(images, settings.image_max_bytes) if images else None,
+            encoder_drawings_only=knows_only_drawings(settings, sessions) and not allow_demo_encoder,
+            delete_many=delete_many,
+        )
+        done = shown(settings, sessions, opened, options, report, console, wait=wait)
+    leave(done)
+
+
+@contextmanager
+def running() -> "Iterator[tuple[Settings, sessionmaker[Session], Console]]":
+    """Settings of the stack that runs, its PostgreSQL, and where a person reads."""
+    from rich.console import Console
+
     from backend.db import connect, session_factory
     from backend.embedded import settings_of_running
     from backend.settings import Settings
 
     settings = settings_of_running(Settings())
-    options = ImportOptions(
-        mode=mode.value,
-        currency=currency,
-        pictures=open_pictures(images, settings.image_max_bytes) if images else None,
-        encoder_drawings_only=settings.encoder == "demo" and not allow_demo_encoder,
-        delete_many=delete_many,
-    )
-    console = Console(stderr=True)
     engine = connect(settings.database_url or "")
     try:
-        done = _run(settings, session_factory(engine), open_feed(feed, format_), options, report, console, wait=wait)
+        yield settings, session_factory(engine), Console(stderr=True)
     finally:
         engine.dispose()
+
+
+def leave(done: "ImportReport") -> None:
+    """Exit with the code that says what became of it."""
     if done.problem:
         raise typer.Exit(STOPPED)
     if done.counts["rejected"]:
         raise typer.Exit(SOME_REJECTED)
 
 
-def _run(
+def knows_only_drawings(settings: "Settings", sessions: "sessionmaker[Session]") -> bool:
+    """Whether the live encoder, or the one that the first start will take, knows only drawings."""
+    from backend.db import session_scope
+    from backend.generations.repository import live_encoder
+
+    with session_scope(sessions) as session:
+        live = live_encoder(session)
+    return settings.encoder == "demo" if live is None else live.drawings_only
+
+
+def _opened(
+    settings: "Settings",
+    sessions: "sessionmaker[Session]",
+    source: str,
+    wanted: str | None,
+    currency: str | None,
+    *,
+    again: bool,
+    console: "Console",
+) -> "tuple[Feed, str | None]":
+    """The feed at ``source``, a file or a shop, and the currency of its prices."""
+    from dataclasses import replace
+
+    from backend.catalog.feeds.detect import open_feed
+    from backend.catalog.shops.opening import Access, open_shop
+    from backend.catalog.shops.pull import Pull
+
+    if "://" not in source:
+        return open_feed(Path(source), wanted), currency
+    access = Access.of(settings, source, patiently(console))
+    shop = open_shop(replace(access, currency=currency or access.currency))
+    return Pull(sessions, shop, again=again).feed(), shop.currency()
+
+
+def patiently(console: "Console") -> "Pause":
+    """Waits as a shop asks, and says so where it takes long enough to wonder."""
+
+    def pause(seconds: float) -> None:
+        if seconds >= LONG_PAUSE_S:
+            console.print(f"[yellow]The shop is busy or away: asking again in {seconds:.0f} s.[/yellow]")
+        time.sleep(seconds)
+
+    return pause
+
+
+def shown(
     settings: "Settings",
     sessions: "sessionmaker[Session]",
     feed: "Feed",
@@ -93,6 +164,9 @@ def _run(
     *,
     wait: bool,
 ) -> "ImportReport":
+    """Import ``feed`` with a progress bar, say what came of it, and wait until it can be searched."""
+    from dataclasses import replace
+
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
     from backend.blobs import BlobStore
@@ -103,19 +177,27 @@ def _run(
     queue = Queue(settings.redis_url or "")
     columns = (TextColumn("{task.description:<24}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console) as progress, _reported(report) as note:
-        shown = progress.add_task(f"Importing {feed.format}", total=feed.size)
+        bar = progress.add_task(f"Importing {feed.format}", total=feed.size)
         first: list[dict[str, Any]] = []
 
         def keep(line: dict[str, Any]) -> None:
             first.extend([line] if len(first) < SHOWN else [])
             note(line)
 
-        def on_batch(_report: "ImportReport") -> None:
-            progress.update(shown, completed=feed.position())
-            queue.nudge(INGEST_DUE)
+        def counted(drafts: "Iterator[Item]") -> "Iterator[Item]":
+            for draft in drafts:
+                yield draft
+                progress.update(bar, completed=feed.position())
 
-        done = Importer(sessions, BlobStore(settings.blob_dir), options, on_batch=on_batch, note=keep).run(feed)
-        progress.update(shown, completed=feed.size)
+        importer = Importer(
+            sessions,
+            BlobStore(settings.blob_dir),
+            options,
+            on_batch=lambda _report: queue.nudge(INGEST_DUE),
+            note=keep,
+        )
+        done = importer.run(replace(feed, drafts=counted(feed.drafts)))
+        progress.update(bar, total=feed.position(), completed=feed.position())
         _say(console, done, first, report)
         _warn_of_lite(settings, sessions, console)
         queue.nudge(INGEST_DUE)

@@ -41,6 +41,12 @@ class NotThere(ShopRefused):
     """The shop has nothing at this address."""
 
 
+class PullStopped(FeedBroken):
+    """The process that reads the shop shuts down."""
+
+    title = "Reading the shop was stopped"
+
+
 class BehindPassword(ShopRefused):
     """A Shopify shop that is not open yet."""
 

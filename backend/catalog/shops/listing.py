@@ -17,11 +17,13 @@ class Listed:
         id: the product's id, as the catalogue keeps it.
         updated_at: when it last changed, where the list says so.
         body: what the list says of it.
+        variants: how many it has, where that may change without the product's time.
     """
 
     id: str
     updated_at: datetime | None
     body: dict[str, Any] = field(default_factory=dict)
+    variants: int | None = None
 
 
 Change = Write | Delete | NotReadable

@@ -13,6 +13,7 @@ from backend.catalog.shops.reading import line
 from backend.catalog.shops.shopify_admin import AdminApi, ShopifyAdmin
 from backend.catalog.shops.shopify_public import ShopifyPublic, meta_of
 from backend.catalog.shops.woocommerce_pull import STORE, WooCommerceRest, WooCommerceStore
+from backend.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,25 @@ class Access:
     patience_s: float = 300.0
     pause: Pause = time.sleep
 
+    @classmethod
+    def of(cls, settings: Settings, url: str, pause: Pause = time.sleep) -> "Access":
+        """Access to ``url`` as ``settings`` say; their credentials are for the shop that they name, and no other."""
+        own = settings.shop_url is None or _host(settings.shop_url) == _host(url)
+        secret = settings.shop_client_secret
+        return cls(
+            url,
+            settings.shop_client_id if own else None,
+            secret.get_secret_value() if own and secret else None,
+            settings.shop_currency,
+            settings.shop_patience_s,
+            pause,
+        )
+
+    @property
+    def base(self) -> str:
+        """``url``, whole and without a slash at its end."""
+        return shop_base(self.url)
+
     def client(self, base: str, *, auth: tuple[str, str] | None = None) -> ShopClient:
         """Client of the shop at ``base``."""
         return ShopClient(base, patience_s=self.patience_s, auth=auth, pause=self.pause)
@@ -47,7 +67,7 @@ def open_shop(access: Access) -> Listing:
         ShopRefused: it is neither Shopify nor WooCommerce, or does not accept the credentials.
         ShopSilent: it does not answer.
     """
-    base = _base(access.url)
+    base = access.base
     if access.secret:
         _must_be_private(base)
     client = access.client(base)
@@ -73,7 +93,7 @@ def admin_api(access: Access) -> AdminApi:
     Raises:
         ShopRefused: that name is not found.
     """
-    base = _base(access.url)
+    base = access.base
     _must_be_private(base)
     host = urlsplit(base).netloc
     if not host.endswith(".myshopify.com"):
@@ -90,7 +110,7 @@ def admin_api(access: Access) -> AdminApi:
 
 def woocommerce_client(access: Access) -> ShopClient:
     """Client of a WooCommerce shop that sends its consumer key."""
-    base = _base(access.url)
+    base = access.base
     _must_be_private(base)
     return access.client(base, auth=(access.client_id or "", access.secret or ""))
 
@@ -111,8 +131,16 @@ def is_shopify(client: ShopClient, *, has_credentials: bool) -> bool:
         raise
 
 
-def _base(url: str) -> str:
-    """``shop.example/`` -> ``https://shop.example``."""
+def _host(url: str) -> str:
+    return (urlsplit(url if "://" in url else f"https://{url}").hostname or "").removeprefix("www.")
+
+
+def shop_base(url: str) -> str:
+    """``shop.example/`` -> ``https://shop.example``.
+
+    Raises:
+        ShopRefused: it is no address.
+    """
     parts = urlsplit(url if "://" in url else f"https://{url}")
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.username:
         raise ShopRefused("This is no address of a shop.", found=url[:200], expected="https://shop.example")

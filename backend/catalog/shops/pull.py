@@ -4,12 +4,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session, sessionmaker
 
 from backend.catalog.feeds.detect import Feed
 from backend.catalog.feeds.drafts import Draft, Item, Seen
-from backend.catalog.models import Product
+from backend.catalog.models import Product, Variant
 from backend.catalog.schemas import Problem, Rejected
 from backend.catalog.shops.listing import Change, Listed, Listing
 from backend.catalog.shops.platform import Delete, NotReadable, Write
@@ -25,6 +25,7 @@ class Kept:
 
     updated_at: datetime
     deleted_at: datetime | None
+    variants: int
 
 
 class Pull:
@@ -82,10 +83,11 @@ class Pull:
 
     def _kept(self, ids: Sequence[str]) -> Mapping[str, Kept]:
         with session_scope(self._sessions) as session:
+            variants = select(func.count()).where(Variant.product == Product.number).scalar_subquery()
             rows = session.execute(
-                select(Product.id, Product.updated_at, Product.deleted_at).where(Product.id.in_(ids))
+                select(Product.id, Product.updated_at, Product.deleted_at, variants).where(Product.id.in_(ids))
             ).all()
-        return {row.id: Kept(row.updated_at, row.deleted_at) for row in rows}
+        return {product_id: Kept(*rest) for product_id, *rest in rows}
 
     def _named_in_words(self) -> set[str]:
         """Ids that are no platform's numbers: products that a file brought under another name."""
@@ -96,7 +98,7 @@ class Pull:
     def _differs(self, listed: Listed, kept: Kept | None) -> bool:
         if kept is None or listed.updated_at is None or listed.updated_at > kept.updated_at:
             return True
-        return self._is_back(kept)
+        return self._is_back(kept) or _has_other_variants(listed, kept)
 
     def _is_back(self, kept: Kept) -> bool:
         """Whether the shop sells again what was deleted here before."""
@@ -109,18 +111,21 @@ class Pull:
             if kept is not None and kept.deleted_at is None:
                 yield Draft(self._read, {"id": change.id, "deleted": True, "updated_at": change.at})
         else:
-            yield from self._written(change, kept)
+            yield from self._written(listed, change, kept)
 
-    def _written(self, change: Write, kept: Kept | None) -> Iterator[Item]:
+    def _written(self, listed: Listed, change: Write, kept: Kept | None) -> Iterator[Item]:
         product = change.product
         values = product.model_dump(exclude={"images"}, exclude_none=True)
         values["images"] = [image.url for image in product.images]
-        if product.updated_at is None or (
-            kept is not None and self._is_back(kept) and product.updated_at <= kept.updated_at
-        ):
-            values["updated_at"] = self._shop.as_of  # it is on sale now, whatever was true when it was last changed
+        known = kept is not None and (self._is_back(kept) or _has_other_variants(listed, kept))
+        if product.updated_at is None or (known and product.updated_at <= self._shop.as_of):
+            values["updated_at"] = self._shop.as_of  # it is so now, whenever it was last changed
         yield Draft(self._read, values)
         yield from (Draft(self._read, {"id": one, "deleted": True}) for one in change.replaces if one in self._formers)
+
+
+def _has_other_variants(listed: Listed, kept: Kept) -> bool:
+    return listed.variants is not None and kept.deleted_at is None and listed.variants != kept.variants
 
 
 def _rejected(line: int, product_id: str | None, error: NotReadable) -> Rejected:

@@ -1,6 +1,7 @@
 """A WooCommerce shop: its REST interface (v3) with a key, or the public Store API, which tells no times."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -82,7 +83,10 @@ class WooCommerceRest:
         return {"status": "publish"}
 
     def _listed(self, body: Any) -> Entry:
-        return listed_of(body, "date_modified_gmt")
+        found = listed_of(body, "date_modified_gmt")
+        if isinstance(found, Listed) and isinstance(named := found.body.get("variations"), list):
+            return replace(found, variants=len(named))  # one that goes does not touch its product
+        return found
 
     def _variations(self, listed: Listed) -> list[dict[str, Any]]:
         answers = _pages(self._client, f"{self.path}/{listed.id}/variations", orderby="menu_order", order="asc")

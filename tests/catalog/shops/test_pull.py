@@ -1,6 +1,5 @@
 """A shop is read whole, through outages and rate limits, and what is read twice is written once."""
 
-from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -10,40 +9,17 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 
 from backend.blobs import BlobStore
-from backend.catalog.importer import Importer, ImportOptions, ImportReport
 from backend.catalog.models import ImportRun, Product, ProductImage, Variant
-from backend.catalog.product_out import ProductOut
-from backend.catalog.reads import get_product
 from backend.catalog.repository import delete_product, upsert_products
 from backend.catalog.schemas import ProductIn
 from backend.catalog.shops.client import BehindPassword, NotAllowed, ShopRefused, ShopSilent
 from backend.catalog.shops.opening import Access, open_shop
-from backend.catalog.shops.pull import Pull
 from backend.db import session_scope
+from tests.catalog.shops.conftest import Catalogue, access
 from tests.fixtures.shop_items import Variety
 from tests.fixtures.shop_server import CLIENT_ID, CLIENT_SECRET, ShopServer
 
-Run = Callable[..., ImportReport]
 WAYS = ("shopify", "shopify-admin", "woocommerce", "woo-store")
-
-
-@pytest.fixture
-def run(sessions: sessionmaker[Session], tmp_path: Path) -> Run:
-    """Imports a shop; ``keys`` says whether with its credentials."""
-
-    def imported(shop: ShopServer, *, keys: bool = False, again: bool = False, **options: Any) -> ImportReport:
-        listing = open_shop(access(shop, keys=keys))
-        settled = ImportOptions(currency=listing.currency(), **options)
-        importer = Importer(sessions, BlobStore(tmp_path / "blobs"), settled)
-        return importer.run(Pull(sessions, listing, again=again).feed())
-
-    return imported
-
-
-def access(shop: ShopServer, *, keys: bool = False, patience_s: float = 30.0) -> Access:
-    """Access to ``shop``; its pauses take no time, so that an hour of outage is over in a moment."""
-    secret = (CLIENT_ID, CLIENT_SECRET) if keys else (None, None)
-    return Access(shop.base, *secret, patience_s=patience_s, pause=lambda _seconds: None)
 
 
 @pytest.fixture(params=WAYS)
@@ -53,29 +29,17 @@ def way(request: pytest.FixtureRequest) -> tuple[str, ShopServer, bool]:
     return request.param, shop, request.param in ("shopify-admin", "woocommerce")
 
 
-def alive(sessions: sessionmaker[Session]) -> list[str]:
-    with sessions() as session:
-        return sorted(session.scalars(select(Product.id).where(Product.deleted_at.is_(None))), key=int)
-
-
-def product(sessions: sessionmaker[Session], product_id: str) -> ProductOut:
-    with sessions() as session:
-        found = get_product(session, product_id)
-    assert found is not None
-    return found
-
-
 def test_a_shop_is_read_whole_and_once(
-    way: tuple[str, ShopServer, bool], run: Run, sessions: sessionmaker[Session]
+    way: tuple[str, ShopServer, bool], catalogue: Catalogue, sessions: sessionmaker[Session]
 ) -> None:
     name, shop, keys = way
-    count = 260 if name.startswith("shopify") else 110  # more than a page
+    count = {"shopify": 260, "shopify-admin": 40}.get(name, 110)  # more than a page
     shop.stock(count)
-    assert run(shop, keys=keys).counts == {"created": count}
-    assert alive(sessions) == [str(number) for number in range(1, count + 1)]
-    assert run(shop, keys=keys).counts == {"unchanged": count}
-    assert run(shop, keys=keys, again=True).counts == {"unchanged": count}
-    sized, plain = product(sessions, "3"), product(sessions, "4")
+    assert catalogue.read(shop, keys=keys).counts == {"created": count}
+    assert catalogue.alive() == [str(number) for number in range(1, count + 1)]
+    assert catalogue.read(shop, keys=keys).counts == {"unchanged": count}
+    assert catalogue.read(shop, keys=keys, again=True).counts == {"unchanged": count}
+    sized, plain = catalogue.product("3"), catalogue.product("4")
     assert (plain.title, plain.price, plain.currency, plain.brand) == ("Bag 4", 9.9, "EUR", "Fable")
     assert (plain.category, plain.description, plain.url) == (
         ["Bag"],
@@ -92,50 +56,46 @@ def test_a_shop_is_read_whole_and_once(
     assert [(one.format, one.source, one.finished_at is not None) for one in runs] == [(name, shop.base, True)] * 3
 
 
-def test_edits_deletions_and_drafts_are_taken_over(
-    way: tuple[str, ShopServer, bool], run: Run, sessions: sessionmaker[Session]
-) -> None:
+def test_edits_deletions_and_drafts_are_taken_over(way: tuple[str, ShopServer, bool], catalogue: Catalogue) -> None:
     _, shop, keys = way
     shop.stock(12)
-    run(shop, keys=keys)
+    catalogue.read(shop, keys=keys)
     shop.edit(5, title="Mug five", varieties=[Variety(50, "MU-5", None, "3.50", 0)])
     shop.edit(7, on_sale=False)
     shop.delete(8)
     shop.create(13)
-    report = run(shop, keys=keys, mode="full-sync")
+    report = catalogue.read(shop, keys=keys, mode="full-sync")
     assert report.counts == {"created": 1, "updated": 1, "unchanged": 9, "deleted": 2}
-    edited = product(sessions, "5")
+    edited = catalogue.product("5")
     assert (edited.title, edited.price, edited.availability) == ("Mug five", 3.5, "out_of_stock")
-    assert alive(sessions) == [str(number) for number in range(1, 14) if number not in (7, 8)]
+    assert catalogue.alive() == [str(number) for number in range(1, 14) if number not in (7, 8)]
 
 
 @pytest.mark.parametrize("outages", [[503], [0, 500, 429, 502], [200, 200, 503, 0]])
-def test_an_outage_is_waited_out(
-    way: tuple[str, ShopServer, bool], run: Run, sessions: sessionmaker[Session], outages: list[int]
-) -> None:
+def test_an_outage_is_waited_out(way: tuple[str, ShopServer, bool], catalogue: Catalogue, outages: list[int]) -> None:
     _, shop, keys = way
     shop.stock(5)
     shop.outages.extend(outages)
-    assert run(shop, keys=keys).counts == {"created": 5}
-    assert alive(sessions) == ["1", "2", "3", "4", "5"]
+    assert catalogue.read(shop, keys=keys).counts == {"created": 5}
+    assert catalogue.alive() == ["1", "2", "3", "4", "5"]
 
 
 def test_an_outage_without_end_keeps_what_was_read_deletes_nothing_and_can_be_resumed(
-    woocommerce: ShopServer, run: Run, sessions: sessionmaker[Session]
+    woocommerce: ShopServer, catalogue: Catalogue, sessions: sessionmaker[Session]
 ) -> None:
     woocommerce.stock(250)
-    run(woocommerce, keys=True)
+    catalogue.read(woocommerce, keys=True)
     for number in range(1, 251, 10):
         woocommerce.edit(number, title="Edited")
     woocommerce.delete(2)
     reached = [503 if place > 5 else 200 for place in range(40)]
     woocommerce.outages.extend(reached)
-    report = run(woocommerce, keys=True, mode="full-sync")
+    report = catalogue.read(woocommerce, keys=True, mode="full-sync")
     assert "does not answer" in str(report.problem)
     assert report.counts["updated"] > 0
-    assert "2" in alive(sessions)
+    assert "2" in catalogue.alive()
     woocommerce.outages.clear()
-    resumed = run(woocommerce, keys=True, mode="full-sync")
+    resumed = catalogue.read(woocommerce, keys=True, mode="full-sync")
     assert (resumed.problem, resumed.counts["deleted"]) == (None, 1)
     assert resumed.counts["updated"] + report.counts["updated"] == 25
     with sessions() as session:
@@ -153,30 +113,28 @@ def test_the_retry_after_of_a_rate_limit_is_kept(shopify: ShopServer) -> None:
     assert len(pages) >= 4  # the refused ones are asked again
 
 
-def test_a_throttled_query_waits_for_its_points(shopify: ShopServer, run: Run) -> None:
+def test_a_throttled_query_waits_for_its_points(shopify: ShopServer, catalogue: Catalogue) -> None:
     shopify.stock(60)
     shopify.points, shopify.restored = 600.0, 20_000.0
-    assert run(shopify, keys=True).counts == {"created": 60}
+    assert catalogue.read(shopify, keys=True).counts == {"created": 60}
 
 
-def test_a_product_of_many_variants_and_pictures_is_read_whole(
-    shopify: ShopServer, run: Run, sessions: sessionmaker[Session]
-) -> None:
+def test_a_product_of_many_variants_and_pictures_is_read_whole(shopify: ShopServer, catalogue: Catalogue) -> None:
     shopify.stock(1)
     item = shopify.items[1]
     item.varieties = [Variety(10 + n, f"V-{n}", str(n), "1.00", 1) for n in range(150)]
     item.pictures = [(f"{shopify.base}/pictures/{n}.png", f"view {n}") for n in range(33)]
-    run(shopify, keys=True)
-    found = product(sessions, "1")
+    catalogue.read(shopify, keys=True)
+    found = catalogue.product("1")
     assert [one.sku for one in found.variants] == [f"V-{n}" for n in range(150)]
     assert (len(found.images), len(found.captions)) == (33, 33)
 
 
 def test_a_token_that_expired_is_bought_anew(shopify: ShopServer) -> None:
-    shopify.stock(30)
+    shopify.stock(260)
     listing = open_shop(access(shopify, keys=True))
     shopify.tokens.clear()
-    assert [len(page) for page in listing.pages()] == [30]
+    assert [len(page) for page in listing.pages()] == [250, 10]
 
 
 def test_wrong_credentials_and_closed_shops_say_what_to_do(shopify: ShopServer, woocommerce: ShopServer) -> None:
@@ -199,12 +157,10 @@ def test_an_address_that_is_no_shop(stranger: Any) -> None:
         open_shop(Access(f"http://{stranger.host}"))
 
 
-def test_a_product_skipped_between_two_pages_is_not_deleted(
-    shopify: ShopServer, run: Run, sessions: sessionmaker[Session]
-) -> None:
+def test_a_product_skipped_between_two_pages_is_not_deleted(shopify: ShopServer, catalogue: Catalogue) -> None:
     """A product of page one goes while page two is asked for: its first product moves to page one, unseen."""
     shopify.stock(500)
-    run(shopify)
+    catalogue.read(shopify)
     seen = shopify.requests.append
 
     class Deleting(list[str]):
@@ -214,44 +170,44 @@ def test_a_product_skipped_between_two_pages_is_not_deleted(
                 shopify.delete(1)
 
     shopify.requests = Deleting()
-    report = run(shopify, mode="full-sync")
+    report = catalogue.read(shopify, mode="full-sync")
     assert report.counts == {"unchanged": 499}
     assert "1 products were on no page" in report.notes[0]
-    assert alive(sessions) == [str(number) for number in range(1, 501)]
-    assert run(shopify, mode="full-sync").counts == {"unchanged": 499, "deleted": 1}
+    assert catalogue.alive() == [str(number) for number in range(1, 501)]
+    assert catalogue.read(shopify, mode="full-sync").counts == {"unchanged": 499, "deleted": 1}
 
 
 def test_what_was_deleted_here_and_is_sold_there_comes_back(
-    woocommerce: ShopServer, run: Run, sessions: sessionmaker[Session]
+    woocommerce: ShopServer, catalogue: Catalogue, sessions: sessionmaker[Session]
 ) -> None:
     woocommerce.stock(3)
-    run(woocommerce, keys=True)
+    catalogue.read(woocommerce, keys=True)
     listed_at = open_shop(access(woocommerce, keys=True)).as_of
     with session_scope(sessions) as session:
         delete_product(session, "1", listed_at - timedelta(hours=2))
         delete_product(session, "2", listed_at - timedelta(minutes=1))  # newer than a cached list may be
-    assert run(woocommerce, keys=True).counts == {"created": 1, "unchanged": 2}
-    assert alive(sessions) == ["1", "3"]
+    assert catalogue.read(woocommerce, keys=True).counts == {"created": 1, "unchanged": 2}
+    assert catalogue.alive() == ["1", "3"]
 
 
 def test_a_product_that_a_file_brought_under_its_handle_is_replaced(
-    shopify: ShopServer, run: Run, sessions: sessionmaker[Session], tmp_path: Path
+    shopify: ShopServer, catalogue: Catalogue, sessions: sessionmaker[Session], tmp_path: Path
 ) -> None:
     shopify.stock(2)
     former = [ProductIn(id=name, title="From the export") for name in ("scarf-1", "gift-card")]
     with session_scope(sessions) as session:
         upsert_products(session, former, blobs=BlobStore(tmp_path / "blobs"))
-    assert run(shopify).counts == {"created": 2, "deleted": 1}
+    assert catalogue.read(shopify).counts == {"created": 2, "deleted": 1}
     with sessions() as session:
         assert set(session.scalars(select(Product.id).where(Product.deleted_at.is_(None)))) == {"1", "2", "gift-card"}
 
 
 def test_an_entry_that_is_no_product_is_rejected_and_the_rest_is_read(
-    woocommerce: ShopServer, run: Run, sessions: sessionmaker[Session]
+    woocommerce: ShopServer, catalogue: Catalogue, sessions: sessionmaker[Session]
 ) -> None:
     woocommerce.stock(4)
     woocommerce.items[2].title = ""
-    report = run(woocommerce, keys=True)
+    report = catalogue.read(woocommerce, keys=True)
     assert (report.counts["created"], report.counts["rejected"], report.problem) == (3, 1, None)
     with sessions() as session:
         assert session.scalars(select(Variant.sku)).all()
