@@ -1,5 +1,6 @@
 """The tasks as Celery calls them, and the worker as a process of its own on a broker that forgets everything."""
 
+import json
 import os
 import signal
 import subprocess
@@ -154,9 +155,8 @@ class Worker:
         return process
 
     def start_worker(self) -> subprocess.Popen[bytes]:
-        return self.start(
-            "workers.app", "worker", "--pool", "threads", "-c", "1", "--without-gossip", "--without-mingle"
-        )
+        run = ("worker", "--pool", "threads", "-c", "1", "--without-gossip", "--without-mingle", "--loglevel", "info")
+        return self.start("workers.app", *run)
 
     def wait(self, condition: Callable[[], bool], what: str, patience_s: float = 60) -> None:
         until = time.monotonic() + patience_s
@@ -209,3 +209,34 @@ def embedded(sessions: sessionmaker[Session]) -> int:
 
     with session_scope(sessions) as session:
         return session.scalar(select(func.count()).select_from(Feature)) or 0
+
+
+@pytest.mark.faults
+def test_worker_processes_share_the_work_and_embed_nothing_twice(
+    worker: Worker, settings: Settings, sessions: sessionmaker[Session], redis_url: str, milvus_uri: str
+) -> None:
+    """Two processes as on two GPUs, or on one that one cannot fill; each counts what went through its encoder."""
+    worker.environment["MORELIKE_LOG_JSON"] = "true"
+    logs = []
+    for name in ("one", "two"):
+        worker.log = settings.home / f"{name}.log"
+        logs.append(worker.log)
+        worker.start_worker()
+    worker.start("workers.beat", "beat", "--pidfile", "")
+    worker.wait(lambda: all(" ready." in log.read_text() for log in logs), "both are up")
+    count = 240
+    put(sessions, BlobStore(settings.blob_dir), 0, count)
+    queue.Queue(redis_url).nudge(queue.INGEST_DUE)
+    worker.wait(lambda: done(sessions, VectorIndex(milvus_uri)), "all is in the index")
+    worker.wait(lambda: sum(ingested(log)["images"] for log in logs) >= count, "both have said what they did")
+    did = [ingested(log) for log in logs]
+    assert {kind: sum(one[kind] for one in did) for kind in ("images", "texts")} == {"images": count, "texts": count}
+    assert embedded(sessions) == 2 * count
+    assert all(one["images"] > 0 for one in did), did
+
+
+def ingested(log: Path) -> dict[str, int]:
+    """What a worker's lines say that it embedded."""
+    lines = [json.loads(line) for line in log.read_text().splitlines() if line.startswith("{")]
+    runs = [line for line in lines if line["event"] == "ingested"]
+    return {kind: sum(run[kind] for run in runs) for kind in ("images", "texts")}
