@@ -87,6 +87,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--count", type=int, default=1024, help="images in a round")
     parser.add_argument("--rounds", type=int, default=2, help="times that raw and worker take turns")
     parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--decoders", type=int, default=0, help="threads that decode; 0 takes the worker's choice")
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--tokens", default="int8", choices=["off", "pooled", "int8", "fp16"])
@@ -195,6 +196,7 @@ def make_ingest(
         limits=FetchLimits(),
         tokens=options.tokens,
         embed_batch=options.batch,
+        decode_threads=options.decoders,
     )
 
 
@@ -213,11 +215,11 @@ def read_pictures(source: Path | None, count: int) -> list[bytes]:
     return distinct
 
 
-def drawn(seed: int) -> bytes:
+def drawn(seed: int, side: int = 224) -> bytes:
     """JPEG of soft random shapes: as quick to decode as a photograph, unlike noise."""
     coarse = np.random.default_rng(seed).integers(0, 256, (14, 14, 3), dtype=np.uint8)
     out = io.BytesIO()
-    Image.fromarray(coarse).resize((224, 224), Image.Resampling.BICUBIC).save(out, "JPEG", quality=75)
+    Image.fromarray(coarse).resize((side, side), Image.Resampling.BICUBIC).save(out, "JPEG", quality=75)
     return out.getvalue()
 
 

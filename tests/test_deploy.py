@@ -3,6 +3,7 @@
 import fnmatch
 import json
 import re
+import shlex
 import stat
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import click
 import pytest
 import typer.main
 import uvicorn
+import yaml
 from pydantic import AliasChoices, SecretStr, TypeAdapter
 
 from backend import queue
@@ -324,3 +326,42 @@ class TestDockerfile:
             "torch",
             "torchvision",
         }
+
+
+def documented(page: str, language: str = "") -> list[str]:
+    """Commands of a page (lines set in by four), or its blocks of a language."""
+    text = (ROOT / "docs" / page).read_text()
+    if language:
+        return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    return re.findall(r"^    (\S.*)$", re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL), re.MULTILINE)
+
+
+def test_the_worker_on_a_second_gpu_that_the_page_adds_is_one_of_ours_elsewhere() -> None:
+    (block,) = documented("gpu.md", "yaml")
+    for service in yaml.safe_load(block)["services"].values():
+        base = SERVICES[service["extends"]["service"]]
+        assert (ROOT / service["extends"]["file"]).is_file()
+        assert set(service["environment"]) <= set(base["environment"])
+        devices = base["deploy"]["resources"]["reservations"]["devices"]
+        assert devices == [{"driver": "nvidia", "count": "all", "capabilities": ["gpu"]}]
+
+
+@pytest.mark.parametrize("page", ["deploy.md", "gpu.md"])
+def test_commands_of_the_pages_exist(page: str) -> None:
+    for line in documented(page):
+        words = [word for word in shlex.split(line) if not re.match(r"[A-Z_]+=", word)]
+        if words[:3] == ["docker", "compose", "exec"]:
+            assert words[3] in SERVICES
+            if words[3] in OURS:
+                check_command(words[4:])
+        elif words[:3] == ["docker", "compose", "up"]:
+            scaled = words[words.index("--scale") + 1].split("=")[0] if "--scale" in words else "api"
+            assert scaled in SERVICES
+        elif words[0] == "celery":
+            check_command(words)
+        elif words[0] == "python":
+            assert (ROOT / f"{words[2].replace('.', '/')}.py").is_file()
+        else:
+            assert words[0] in {"docker", "cp"} or (ROOT / words[0]).is_file(), line
+    for volume in re.findall(r"morelike_(\w+)", (ROOT / "docs" / page).read_text()):
+        assert volume in compose()["volumes"]

@@ -34,10 +34,10 @@ class Staging:
         """
         if self._stream is None:
             return torch.stack(list(pictures))
-        host = torch.empty((len(pictures), *pictures[0].shape), dtype=self._dtype, pin_memory=True)
-        for row, picture in zip(host, pictures, strict=True):
-            row.copy_(picture)
-        with torch.cuda.stream(self._stream):
+        with torch.cuda.stream(self._stream):  # page-locked memory, too, belongs to the device of the stream
+            host = torch.empty((len(pictures), *pictures[0].shape), dtype=self._dtype, pin_memory=True)
+            for row, picture in zip(host, pictures, strict=True):
+                row.copy_(picture)
             pixels = host.to(self._device, non_blocking=True)
         # made on our stream and read on the encoder's: its memory must not be given away before both are done
         pixels.record_stream(torch.cuda.default_stream(self._device))
@@ -54,14 +54,16 @@ class Coming:
 
     def __init__(self, *results: Tensor) -> None:
         self._arrived: torch.cuda.Event | None = None
-        if results[0].device.type != "cuda":
-            self._host = results
+        self._host = results
+        device = results[0].device
+        if device.type != "cuda":
             return
-        self._host = tuple(torch.empty(one.shape, dtype=one.dtype, pin_memory=True) for one in results)
-        for here, there in zip(self._host, results, strict=True):
-            here.copy_(there, non_blocking=True)
-        self._arrived = torch.cuda.Event()  # type: ignore[no-untyped-call]
-        self._arrived.record(torch.cuda.current_stream(results[0].device))
+        with torch.cuda.device(device):
+            self._host = tuple(torch.empty(one.shape, dtype=one.dtype, pin_memory=True) for one in results)
+            for here, there in zip(self._host, results, strict=True):
+                here.copy_(there, non_blocking=True)
+            self._arrived = torch.cuda.Event()  # type: ignore[no-untyped-call]
+            self._arrived.record(torch.cuda.current_stream(device))
 
     def arrays(self) -> list[Float32]:
         """The results in fp32, once they are there."""
