@@ -45,13 +45,13 @@ from backend.storefront import routes as storefront
 from backend.vector_index import VectorIndex
 
 ROUTERS: tuple[APIRouter, ...] = (
+    search.router,  # routes are matched in their order: what is asked most comes first
     health.router,
     access.router,
     catalog.router,
     captioning.router,
     webhooks.router,
     generations.router,
-    search.router,
     storefront.router,
     admin.router,
 )
