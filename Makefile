@@ -5,7 +5,7 @@ PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3,$(shell comma
 VENV := .venv
 BIN := $(VENV)/bin
 MILVUS_VENV := .venv-milvus
-MILVUS_TESTS := tests/test_vector_index.py tests/test_engines_agree.py tests/test_flips.py tests/generations tests/search
+MILVUS_TESTS := tests/test_vector_index.py tests/test_engines_agree.py tests/test_flips.py tests/test_server_recall.py tests/generations tests/search
 PORT := $(or $(MORELIKE_PORT),8000)
 
 .PHONY: run test test-slow test-milvus lint clean check-machine

@@ -18,7 +18,7 @@ READ_S, WRITE_S = 10.0, 60.0
 """Seconds that a question and a change may take."""
 
 _CONNECT_S = 5.0
-_NO_CONNECTION, _NO_COLLECTION, _NOT_LOADED, _NO_ALIAS = 2, 100, 101, 1600
+_NO_CONNECTION, _TOO_OFTEN, _NO_COLLECTION, _NOT_LOADED, _NO_ALIAS = 2, 8, 100, 101, 1600
 
 _QUIET = {"grpc.keepalive_permit_without_calls": 0, "grpc.keepalive_time_ms": 330_000}
 """pymilvus pings an idle connection every 10 s; gRPC servers allow one in 5 minutes and, after a few, hang up on the
@@ -33,6 +33,10 @@ class IndexUnavailable(Unavailable):
 
 class CollectionMissing(IndexUnavailable):
     """The collection asked for is not there; it can be rebuilt from PostgreSQL."""
+
+
+class FlushedTooOften(IndexUnavailable):
+    """A server limits how often it may be asked to seal what was written."""
 
 
 class MilvusConnection:
@@ -105,7 +109,8 @@ class MilvusConnection:
                 if self._client is client:
                     self._client = None
             return IndexUnavailable(f"Milvus at {self._uri} does not answer.")
-        return IndexUnavailable(f"Milvus refused: {getattr(error, 'message', error)}")
+        kind = FlushedTooOften if getattr(error, "code", None) == _TOO_OFTEN else IndexUnavailable
+        return kind(f"Milvus refused: {getattr(error, 'message', error)}")
 
     def client(self) -> MilvusClient:
         """The client, connected.
