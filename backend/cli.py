@@ -10,13 +10,28 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from backend.commands import captions, demo, doctor, encoder, health, images, imports, keys, run, schema, shop, webhooks
+from backend.commands import (
+    builds,
+    captions,
+    demo,
+    doctor,
+    encoder,
+    health,
+    images,
+    imports,
+    keys,
+    run,
+    schema,
+    shop,
+    webhooks,
+)
 from backend.errors import AppError
 
 COMMANDS: tuple[ModuleType, ...] = (
     run,
     demo,
     encoder,
+    builds,
     imports,
     shop,
     images,

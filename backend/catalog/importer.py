@@ -180,7 +180,7 @@ class Importer:
         if refused:
             raise PhotographsRefused(
                 "The demo encoder in use knows only drawings, so photographs would not be found. Fetch a real model "
-                "with `morelike encoder fetch ViT-B-32:laion2b_s34b_b79k` and start with it in a fresh MORELIKE_HOME.",
+                "with `morelike encoder fetch ViT-B-32:laion2b_s34b_b79k`, and take it: `morelike encoder switch`.",
                 found=f"pictures in line {read.line}",
                 expected="an encoder of photographs, or --allow-demo-encoder",
             )

@@ -188,10 +188,14 @@ def _session(settings: "Settings") -> "Iterator[Session]":
 
 
 def _encoder(settings: "Settings") -> Iterator[Finding]:
-    from backend.generations.encoders import open_encoder
+    from backend.generations.encoders import open_encoder, open_recorded
+    from backend.generations.repository import live_encoder
 
     # the worker may have all cores busy: one thread that is scheduled beats several that wait for each other
-    encoder = open_encoder(settings.model_copy(update={"torch_threads": 1}))
+    own = settings.model_copy(update={"torch_threads": 1})
+    with _session(settings) as session:
+        live = live_encoder(session)
+    encoder = open_recorded(own, live.id, live.source) if live is not None else open_encoder(own)
     yield Finding("Encoder", well=True, fact=f"{encoder.id} loads, {encoder.dim} numbers a vector")
 
 

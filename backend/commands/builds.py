@@ -1,0 +1,131 @@
+"""``morelike build`` and ``morelike generation``: what was made, what serves, and the way back."""
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from backend.commands.stores import Stores, opened
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+    from backend.generations.schemas import BuildRead
+
+ACTOR = "command line"
+SHOWN = 50
+
+builds = typer.Typer(help="Index builds: an encoder and the collections filled with it.", no_args_is_help=True)
+generations = typer.Typer(help="Generations: what searches, what did, and what may.", no_args_is_help=True)
+
+
+def register(app: typer.Typer) -> None:
+    """Add ``build`` and ``generation`` to ``app``."""
+    app.add_typer(builds, name="build")
+    app.add_typer(generations, name="generation")
+
+
+@builds.command("list")
+def list_builds() -> None:
+    """List index builds, how far they are, and what keeps them."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from backend.db import session_scope
+
+    table = Table("id", "state", "encoder", "products", "used by", "made", "note")
+    with opened() as stores, session_scope(stores.sessions) as session:
+        for build in read_builds(stores, session):
+            state = "live" if build.live else build.step if build.state == "building" else build.state
+            products = f"{build.progress.products:,} of {build.progress.total:,}" if build.progress else ""
+            used = "\n".join(
+                f"{use.generation} {use.state}{f' until {use.until:%Y-%m-%d %H:%M}' if use.until else ''}"
+                for use in build.used_by
+            )
+            made = f"{build.created_at:%Y-%m-%d %H:%M}"
+            table.add_row(str(build.id), state, build.encoder or build.source, products, used, made, build.error or "")
+    Console().print(table)
+
+
+@builds.command("drop")
+def drop(
+    number: Annotated[int, typer.Argument(help="Number of the build, as `morelike build list` shows it.")],
+    forget: Annotated[
+        bool, typer.Option("--forget", help="Although retired or waiting generations use it: they are given up.")
+    ] = False,
+) -> None:
+    """Drop an index build that nothing needs; its vectors are removed, the features stay."""
+    from backend.db import session_scope
+    from backend.generations.builds import drop_build
+    from backend.queue import ADVANCE_BUILDS
+
+    with opened() as stores, session_scope(stores.sessions) as session:
+        window = timedelta(hours=stores.settings.rollback_window_h)
+        state = drop_build(session, number, window=window, actor=ACTOR, forget=forget).state
+        stores.queue.nudge_after_commit(session, ADVANCE_BUILDS)
+    typer.echo(f"Index build {number} is {state}.")
+
+
+@generations.command("list")
+def list_generations() -> None:
+    """List generations, the newest first."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from backend.db import session_scope
+    from backend.generations.repository import list_generations as read
+
+    table = Table("id", "state", "build", "encoder", "products measured", "live since", "retired")
+    with opened() as stores, session_scope(stores.sessions) as session:
+        for generation, build in read(session, SHOWN):
+            table.add_row(
+                f"g{generation.id}",
+                generation.state,
+                str(build.id),
+                build.encoder_id,
+                f"{generation.calibration.get('products', 0):,}",
+                f"{generation.live_at:%Y-%m-%d %H:%M}" if generation.live_at else "",
+                f"{generation.retired_at:%Y-%m-%d %H:%M}" if generation.retired_at else "",
+            )
+    Console().print(table)
+
+
+@generations.command("promote")
+def promote(
+    name: Annotated[str, typer.Argument(help="The generation, as `morelike generation list` shows it: g7.")],
+) -> None:
+    """Go live with a generation that is ready, or that was live before."""
+    from backend.db import session_scope
+    from backend.errors import NotFound
+    from backend.generations.promote import go_live
+    from backend.queue import ADVANCE_BUILDS
+
+    if not name.removeprefix("g").isdecimal():
+        raise NotFound("this is no generation", found=name, expected="g7")
+    with opened() as stores, session_scope(stores.sessions) as session:
+        go_live(session, int(name.removeprefix("g")), actor=ACTOR)
+        stores.queue.nudge_after_commit(session, ADVANCE_BUILDS)
+    typer.echo(f"g{name.removeprefix('g')} is live; every API process follows within half a second.")
+
+
+@generations.command("rollback")
+def rollback() -> None:
+    """Go back to the generation that the live one replaced."""
+    from backend.db import session_scope
+    from backend.generations.promote import roll_back
+    from backend.queue import ADVANCE_BUILDS
+
+    with opened() as stores, session_scope(stores.sessions) as session:
+        number = roll_back(session, actor=ACTOR)
+        stores.queue.nudge_after_commit(session, ADVANCE_BUILDS)
+    typer.echo(f"g{number} is live again; every API process follows within half a second.")
+
+
+def read_builds(stores: Stores, session: "Session") -> "list[BuildRead]":
+    """Index builds as the API shows them, the newest first."""
+    from backend.generations.builds import list_builds as read
+    from backend.generations.builds import uses
+    from backend.generations.routes import read_build
+
+    used = uses(session, timedelta(hours=stores.settings.rollback_window_h))
+    return [read_build(session, build, used.get(build.id, [])) for build in read(session, SHOWN)]
