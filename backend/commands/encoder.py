@@ -50,7 +50,8 @@ def fetch(
     directory = to or Settings().home / "encoders" / source.removeprefix("hf-hub:").replace("/", "-").replace(":", "-")
     typer.echo(f"Fetching {source} ...")
     written = fetch_encoder(source, directory).resolve()
-    typer.echo(f"It is in {written}. To use it:\n\n    morelike encoder switch 'local-dir:{written}'")
+    typer.echo(f"It is in {written}. To change to it:\n\n    morelike encoder switch 'local-dir:{written}'\n")
+    typer.echo(f"To begin a new catalogue with it:\n\n    MORELIKE_ENCODER='local-dir:{written}'")
 
 
 @encoders.command("switch")
