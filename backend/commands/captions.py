@@ -126,7 +126,9 @@ def _follow(sessions: "sessionmaker[Session]", progress: "Progress") -> "Caption
     """Move the bar until nothing waits or the captioner pauses; what was found last."""
     shown = progress.add_task("Captioning", total=None)
     while True:
+        began = time.monotonic()
         found = _status_of(sessions)
+        took_s = time.monotonic() - began
         current = found.current
         if current is None:
             return found
@@ -136,7 +138,7 @@ def _follow(sessions: "sessionmaker[Session]", progress: "Progress") -> "Caption
         waits = current.counts.pending or found.products_waiting
         if not waits or current.paused_until:
             return found
-        time.sleep(0.5)
+        time.sleep(max(0.5, 5 * took_s))  # counting must not cost the worker its database
 
 
 def _sentence(found: "CaptionStatus") -> str:

@@ -18,7 +18,7 @@ from backend.db import session_scope
 ALIGN_LOCK = 0x6D6F7263
 """Advisory lock of whoever looks for due products: two workers would only do the same work twice."""
 
-ALIGN_CHUNK = 500
+ALIGN_CHUNK = 2000
 """Products aligned in one transaction."""
 
 
@@ -89,9 +89,12 @@ _MARK = text("""
     ON CONFLICT (product) DO UPDATE SET revision = excluded.revision, plan = excluded.plan
 """)
 
-SHOWN = """EXISTS (
-    SELECT FROM product_images i JOIN products p ON p.number = i.product
-    WHERE i.content_hash = g.content_hash AND i.state = 'ready' AND p.deleted_at IS NULL)
+# scalar subqueries go through an index for each row, whatever PostgreSQL believes to know about tables that just grew
+SHOWN = """(
+    SELECT true FROM product_images i
+    WHERE i.content_hash = g.content_hash AND i.state = 'ready'
+        AND (SELECT p.deleted_at IS NULL FROM products p WHERE p.number = i.product)
+    LIMIT 1)
 """
 """A picture that no product shows any more is neither asked about nor counted; ``g`` is its row."""
 

@@ -29,7 +29,11 @@ CAPTIONERS_LOCK = 0x6D6F7275
 """Advisory lock under which the current captioner changes."""
 
 _COUNTS = text(f"""
-    SELECT g.captioner_id, g.state, count(*) FROM generated_captions g WHERE {SHOWN} GROUP BY g.captioner_id, g.state
+    SELECT g.captioner_id, g.state, count(*) FROM generated_captions g WHERE g.state <> 'pending'
+    GROUP BY g.captioner_id, g.state
+    UNION ALL
+    SELECT g.captioner_id, g.state, count(*) FROM generated_captions g WHERE g.state = 'pending' AND {SHOWN}
+    GROUP BY g.captioner_id, g.state
 """)  # noqa: S608  constants only
 
 _LIST = text(f"""
@@ -82,7 +86,7 @@ def anything_to_caption(session: Session, plan: Plan) -> bool:
 
 
 def caption_status(session: Session) -> CaptionStatus:
-    """How far the pictures of products for sale are captioned, and what holds it up."""
+    """How far the pictures are captioned, and what holds it up. Only those of products for sale wait."""
     counts: dict[str, dict[str, int]] = {}
     for captioner_id, state, count in session.execute(_COUNTS):
         counts.setdefault(captioner_id, {})[state] = count

@@ -42,7 +42,7 @@ ContentHash = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
 class CaptionCounts(BaseModel):
-    """Pictures of products for sale: not asked about yet, captioned, given up on."""
+    """Pictures of products for sale that wait; all that were ever captioned; all that were given up on."""
 
     pending: int
     ready: int
