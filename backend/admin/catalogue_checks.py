@@ -44,9 +44,8 @@ def pictures(facts: Facts) -> Check:
     images = facts.catalogue.images
     steps: list[Step] = []
     state: State = "done"
-    fact = f"{images.ready:,} pictures are there" + (
-        f", {images.pending:,} are on their way." if images.pending else "."
-    )
+    fact = f"{images.ready:,} pictures are kept" if images.ready else "No picture is kept yet"
+    fact += f", {images.pending:,} are on their way." if images.pending else "."
     if images.parked:
         state = "todo"
         fact += f" {images.parked:,} were given up on; their products are found by their words only."

@@ -1,16 +1,20 @@
 """What each fact means for a shop, and what it is told to do next."""
 
+import shlex
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from typer.main import get_command
 
 from backend.admin.checklist import checklist, count_states
 from backend.admin.facts import Facts, Switch, origin_of
 from backend.admin.schemas import CatalogueState, Check, ImageCounts, IndexState, KeyState, Serving, WebhookState
 from backend.catalog.captioning.schemas import CaptionCounts, CaptionerOut
+from backend.cli import app
 from backend.settings import Settings
+from tests.test_docs import commands, variables
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 NOW = datetime.now(UTC)
@@ -133,6 +137,7 @@ def test_the_demo_is_told_what_a_shop_of_ones_own_needs() -> None:
         (hooked(last_at=None, last_day={}), "deliveries", "todo", "Nothing has arrived yet"),
         (hooked(last_at=NOW - timedelta(days=9)), "deliveries", "problem", "for 9 days"),
         (hooked(last_day={"applied": 4, "rejected": 12}), "verdicts", "problem", "12 with a wrong signature"),
+        (hooked(last_day={"applied": 400, "rejected": 3}), "verdicts", "done", "3 with a wrong signature"),
         (hooked(last_day={"applied": 4, "parked": 2}), "verdicts", "problem", "2 that were given up on"),
         (hooked(last_day={"applied": 4, "failed": 2}), "verdicts", "done", "will be tried again"),
         (captioned(counts=CaptionCounts(pending=10, ready=5, parked=0)), "captions", "done", "5 of 15"),
@@ -181,3 +186,44 @@ def test_the_address_to_register_is_told() -> None:
 )
 def test_the_servers_own_pages_are_not_the_shops(values: dict[str, object], origin: str) -> None:
     assert origin_of(settings(**values)) == origin
+
+
+def every_check() -> list[Check]:
+    broken = replace(
+        READY,
+        settings=settings(demo=True, public_url="http://s.example"),
+        worker=False,
+        serving=DEMO,
+        catalogue=catalogue(products=0, images=ImageCounts(parked=1)),
+        index=IndexState(engine="Milvus Lite", vectors=30_000, serves_well=20_000),
+        captioner=CAPTIONER.model_copy(update={"counts": CaptionCounts(pending=0, ready=0, parked=1)}),
+        webhooks=(HOOK.model_copy(update={"last_day": {"rejected": 2, "parked": 1}}),),
+        keys=(),
+    )
+    mixed = replace(broken, catalogue=catalogue(of_the_demo=10), switch=Switch(1, "x", 0, 1, None))
+    return [check for facts in (FRESH, broken, mixed, READY) for check in checklist(facts)]
+
+
+def test_every_command_that_is_told_exists_with_its_options() -> None:
+    known = dict(commands(get_command(app)))
+    told = {
+        step.command for check in every_check() for step in check.steps if step.command and "morelike" in step.command
+    }
+    assert len(told) >= 8
+    for command in told:
+        words = shlex.split(command[command.index("morelike") :])
+        path = next(" ".join(words[:n]) for n in (3, 2) if " ".join(words[:n]) in known)
+        assert {word for word in words if word.startswith("--")} <= set(known[path]), command
+
+
+def test_every_variable_that_is_told_is_a_setting() -> None:
+    known = set(variables())
+    for check in every_check():
+        for step in check.steps:
+            for word in f"{step.say} {step.command or ''}".replace("=", " ").split():
+                if word.startswith(("MORELIKE_", "MILVUS_", "DATABASE_", "REDIS_")):
+                    assert word in known, step
+
+
+def test_every_page_that_is_named_is_there() -> None:
+    assert [check.docs for check in every_check() if not (ROOT / check.docs).exists()] == []

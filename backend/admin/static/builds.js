@@ -23,11 +23,11 @@ function meter(value, most, label) {
     h("small", {}, `${Math.round(share * 100)}% ${label}`));
 }
 
-/** The build that is being made; true while there is one. */
+/** The build that is being made; which one and its step, or nothing while there is none. */
 export function showSwitch(place, builds, on) {
   const running = builds.find((one) => one.state === "building" || (one.state === "ready" && one.promote && !one.live));
   place.hidden = !running;
-  if (!running) return false;
+  if (!running) return "";
   const {products, total} = running.progress ?? {products: 0, total: 0};
   const percent = total ? Math.floor((products / total) * 100) : 0;
   const changed = fill(place,
@@ -37,7 +37,7 @@ export function showSwitch(place, builds, on) {
     h("p", {class: "soft"}, STEPS[running.step] ?? running.step, running.step === "backfill" && total > 0 && `: ${number(products)} of ${count(total, "product")}`, ". Searches go on as before."),
     running.error && h("p", {class: "trouble"}, running.error));
   if (changed) place.append(h("button", {type: "button", class: "button small", onclick: () => on.drop(running)}, "Give it up"));
-  return true;
+  return `${running.id} ${running.step}`;
 }
 
 export function showHistory(place, generations, builds, on) {

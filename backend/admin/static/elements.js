@@ -52,10 +52,21 @@ const UNITS = [["day", 86400], ["hour", 3600], ["minute", 60]];
 /** A time as people say it, with the exact one behind it. */
 export function when(text) {
   if (!text) return "never";
+  return h("time", {datetime: text, title: new Date(text).toLocaleString()}, ago(text));
+}
+
+function ago(text) {
   const seconds = (new Date(text) - Date.now()) / 1000;
   const [unit, size] = UNITS.find(([, length]) => Math.abs(seconds) >= length) ?? ["second", 1];
-  const said = Math.abs(seconds) < 5 ? "just now" : AGO.format(Math.round(seconds / size), unit);
-  return h("time", {datetime: text, title: new Date(text).toLocaleString()}, said);
+  return Math.abs(seconds) < 5 ? "just now" : AGO.format(Math.round(seconds / size), unit);
+}
+
+/** Let every time on the page say how long ago it is now. */
+export function tick() {
+  for (const time of document.querySelectorAll("time")) {
+    const said = ago(time.dateTime);
+    if (time.textContent !== said) time.textContent = said;
+  }
 }
 
 export function number(value) {
@@ -72,8 +83,9 @@ const SHOWN = new WeakMap();
 /** Put `children` into `place` unless they read the same already: what someone has selected or focused stays. */
 export function fill(place, ...children) {
   const fresh = h("div", {}, ...children);
-  if (SHOWN.get(place) === fresh.innerHTML) return false;
-  SHOWN.set(place, fresh.innerHTML);
+  const said = fresh.innerHTML.replace(/(<time[^>]*>)[^<]*/g, "$1");  // times move on by themselves
+  if (SHOWN.get(place) === said) return false;
+  SHOWN.set(place, said);
   place.replaceChildren(...fresh.childNodes);
   return true;
 }

@@ -4,12 +4,12 @@ import {adminKey, call, keepKey, Refusal} from "./api.js";
 import {showHistory, showSwitch, showUse} from "./builds.js";
 import {showChecks, summary} from "./checks.js";
 import {Deliveries} from "./deliveries.js";
-import {h, icon} from "./elements.js";
+import {h, icon, tick} from "./elements.js";
 import {showKeys} from "./keys.js";
 import {Pictures} from "./pictures.js";
 
-const EVERY_MS = 10000;
-const WHILE_SWITCHING_MS = 2000;
+const LOOK_MS = 10000;
+const GLANCE_MS = 2500;
 
 const $ = (selector) => document.querySelector(selector);
 const door = $("#door");
@@ -99,18 +99,19 @@ const deliveries = new Deliveries($(".deliveries"), sheet, guarded);
 const pictures = new Pictures($(".parked"), say, guarded);
 let timer = 0;
 let looking = false;
+let switching = "";
 
+/** Everything again. */
 async function look() {
   clearTimeout(timer);
   if (looking) return;
   looking = true;
-  let pause = EVERY_MS;
   try {
     const [setup, {builds}, {generations}] = await Promise.all([call("GET", "/v1/setup"), call("GET", "/v1/builds"), call("GET", "/v1/generations")]);
     showChecks($(".checks"), setup.checklist);
     $(".summary").textContent = summary(setup.counts);
     showUse($(".use"), setup);
-    if (showSwitch($(".switch"), builds, {drop})) pause = WHILE_SWITCHING_MS;
+    switching = showSwitch($(".switch"), builds, {drop});
     showHistory($(".history-body"), generations, builds, {back, promote});
     showKeys($(".keys"), setup.keys);
     await Promise.all([deliveries.show(setup.webhooks), pictures.show()]);
@@ -121,8 +122,18 @@ async function look() {
     failed(error);
   } finally {
     looking = false;
-    timer = setTimeout(look, pause);
+    timer = setTimeout(look, LOOK_MS);
   }
+}
+
+/** The switch alone, between two looks; when one begins, takes a step or ends, everything. */
+async function glance() {
+  if (!document.hidden && !looking && document.body.classList.contains("ready")) {
+    tick();
+    const found = await call("GET", "/v1/builds?limit=5").catch(() => null);
+    if (found && showSwitch($(".switch"), found.builds, {drop}) !== switching) look();
+  }
+  setTimeout(glance, GLANCE_MS);
 }
 
 function failed(error) {
@@ -153,3 +164,4 @@ document.addEventListener("visibilitychange", () => (document.hidden ? clearTime
 addEventListener("hashchange", () => adminKey() && (showDoor(), look()));
 showDoor();
 look();
+setTimeout(glance, GLANCE_MS);
