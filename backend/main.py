@@ -35,7 +35,7 @@ from backend.generations.serving import ServingHolder
 from backend.health import Readiness
 from backend.logs import configure_logs
 from backend.openapi import DESCRIPTION, describe
-from backend.queue import Queue
+from backend.queue import PROCESS_DELIVERIES, Bell, Queue
 from backend.search import routes as search
 from backend.search.assembly import assembled, query_encoders
 from backend.search.pipeline import Searcher
@@ -119,11 +119,19 @@ async def _make_components(app: FastAPI, settings: Settings, closing: AsyncExitS
     closing.push_async_callback(transcriber.close)
     keyring = Keyring(sessions, default_rate=settings.rate_limit_per_minute)
     readiness = Readiness(_checks(engine, index, holder, searcher))
+    queue = Queue(redis_url)
+    provide(app, settings, sessions, queue, BlobStore(settings.blob_dir), *_door(settings, queue, closing))
+    provide(app, keyring, limiter, index, holder, searcher, transcriber, readiness)
+
+
+def _door(settings: Settings, queue: Queue, closing: AsyncExitStack) -> tuple[Inbox, Bell]:
+    """Where webhooks come in, and the bell that tells the workers."""
     arrivals = connect(_named(settings.database_url, "DATABASE_URL"), pool_size=8, single_statements=True)
     closing.callback(arrivals.dispose)
-    provide(app, Inbox(arrivals, secrets_by_source(settings)))
-    provide(app, settings, sessions, Queue(redis_url), BlobStore(settings.blob_dir))
-    provide(app, keyring, limiter, index, holder, searcher, transcriber, readiness)
+    bell = Bell(queue, PROCESS_DELIVERIES)
+    bell.start()
+    closing.callback(bell.stop)
+    return Inbox(arrivals, secrets_by_source(settings)), bell
 
 
 def _checks(

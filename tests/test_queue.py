@@ -1,6 +1,7 @@
 """A nudge is sent once, after commit, and never holds up or breaks the write that it follows."""
 
 import socket
+import threading
 import time
 
 import redis
@@ -8,7 +9,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
 from backend.db import session_scope
-from backend.queue import EMBED_QUEUE, INGEST_DUE, Queue
+from backend.queue import EMBED_QUEUE, INGEST_DUE, Bell, Queue
 
 
 def waiting(redis_url: str) -> int:
@@ -52,3 +53,30 @@ def test_a_broker_that_accepts_and_never_answers_holds_a_write_for_seconds_at_mo
         began = time.monotonic()
         queue.nudge(INGEST_DUE)
         assert time.monotonic() - began < 5
+
+
+def test_a_bell_sends_what_was_rung_for_without_keeping_the_ringer_and_once_for_many_rings(redis_url: str) -> None:
+    sent: list[str] = []
+    beginning, going_on = threading.Event(), threading.Event()
+
+    class Slow(Queue):
+        def nudge(self, task: str) -> None:
+            beginning.set()
+            going_on.wait(5)
+            sent.append(task)
+
+    bell = Bell(Slow(redis_url), INGEST_DUE)
+    bell.start()
+    bell.ring()
+    assert beginning.wait(5)
+    for _ in range(100):
+        bell.ring()
+    assert sent == []  # nobody waited for the broker
+    going_on.set()
+    bell.stop()
+    assert sent == [INGEST_DUE, INGEST_DUE]
+    bell.stop()
+    silent = Bell(Slow(redis_url), INGEST_DUE)
+    silent.start()
+    silent.stop()
+    assert len(sent) == 2

@@ -3,7 +3,6 @@
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Depends, Path, Query, Request
-from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, Response
 
@@ -20,11 +19,12 @@ from backend.catalog.webhooks.schemas import (
     Replay,
     Replayed,
 )
-from backend.queue import PROCESS_DELIVERIES
+from backend.queue import PROCESS_DELIVERIES, Bell
 
 router = APIRouter(tags=["webhooks"])
 
 InboxDep = Annotated[Inbox, Depends(provided(Inbox))]
+BellDep = Annotated[Bell, Depends(provided(Bell))]
 
 _BODY: dict[str, Any] = {
     "requestBody": {
@@ -52,14 +52,14 @@ async def receive_webhook(
     source: Annotated[str, Path(description="The platform: shopify, woocommerce or generic.", examples=["shopify"])],
     request: Request,
     inbox: InboxDep,
-    queue: QueueDep,
+    bell: BellDep,
 ) -> Response:
     """Take a delivery in. It is verified, written down and answered; what it says is applied behind the answer."""
     body = await request.body()
     receipt = await run_in_threadpool(inbox.take, source, dict(request.headers), body)
-    # a repetition may mean that the first answer was lost, and the nudge with it
-    behind = None if receipt.id is None else BackgroundTask(queue.nudge, PROCESS_DELIVERIES)
-    return JSONResponse({"outcome": receipt.outcome, "id": receipt.id}, background=behind)
+    if receipt.id is not None:
+        bell.ring()  # for a repetition too: it may mean that the first answer was lost, and the nudge with it
+    return JSONResponse({"outcome": receipt.outcome, "id": receipt.id})
 
 
 @router.get("/v1/deliveries", operation_id="list_deliveries")
