@@ -128,10 +128,11 @@ def _door(settings: Settings, queue: Queue, closing: AsyncExitStack) -> tuple[In
     """Where webhooks come in, and the bell that tells the workers."""
     arrivals = connect(_named(settings.database_url, "DATABASE_URL"), pool_size=8, single_statements=True)
     closing.callback(arrivals.dispose)
-    bell = Bell(queue, PROCESS_DELIVERIES)
+    inbox = Inbox(arrivals, secrets_by_source(settings), durable=settings.webhook_durable)
+    bell = Bell(queue, PROCESS_DELIVERIES, before=inbox.settle)
     bell.start()
     closing.callback(bell.stop)
-    return Inbox(arrivals, secrets_by_source(settings)), bell
+    return inbox, bell
 
 
 def _checks(

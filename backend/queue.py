@@ -1,6 +1,7 @@
 """Jobs are sent by name, after commit, and are only nudges: a row says what is due and a sweep finds what was lost."""
 
 import threading
+from collections.abc import Callable
 
 from celery import Celery
 from redis import Redis
@@ -98,14 +99,16 @@ class Queue:
 class Bell:
     """Nudges for one task from a thread of its own.
 
-    Whoever rings waits neither for Redis nor for the broker, and rings that come together are one nudge.
+    Whoever rings waits neither for Redis nor for the broker, and rings that come together are one nudge. ``before`` is
+    called ahead of each; a failure of it is logged.
     """
 
     REST_S = 0.05
 
-    def __init__(self, queue: Queue, task: str) -> None:
+    def __init__(self, queue: Queue, task: str, *, before: Callable[[], None] = lambda: None) -> None:
         self._queue = queue
         self._task = task
+        self._before = before
         self._rung = threading.Event()
         self._awake = threading.Event()
         self._stopping = threading.Event()
@@ -132,6 +135,10 @@ class Bell:
             self._awake.clear()
             if self._rung.is_set():
                 self._rung.clear()
+                try:
+                    self._before()
+                except Exception as error:  # noqa: BLE001  the nudge is due all the same, and the thread lives on
+                    log.warning("bell_not_ready", task=self._task, error=str(error).partition("\n")[0])
                 self._queue.nudge(self._task)
             if self._stopping.wait(self.REST_S) and not self._rung.is_set():
                 return

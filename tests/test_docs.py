@@ -32,7 +32,12 @@ def test_every_setting_has_a_row_and_no_other_has_one() -> None:
 
 def test_the_defaults_in_the_table_are_the_defaults() -> None:
     shown = dict(re.findall(r"^\| `([A-Z_]+)` \| `([^`]*)` \|", (DOCS / "settings.md").read_text(), re.MULTILINE))
-    given = {"MORELIKE_IMAGE_ALLOWED_HOSTS": "[]", "MORELIKE_DEMO": "false", "MORELIKE_LOG_JSON": "false"}
+    given = {
+        "MORELIKE_IMAGE_ALLOWED_HOSTS": "[]",
+        "MORELIKE_DEMO": "false",
+        "MORELIKE_WEBHOOK_DURABLE": "false",
+        "MORELIKE_LOG_JSON": "false",
+    }
     given["MORELIKE_CAPTION_PROMPTS"] = "[]"
     for variable, name in zip(variables(), Settings.model_fields, strict=True):
         default = Settings.model_fields[name].default

@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 
 from backend.catalog.shops.platform import Platform, secrets_of
 from backend.catalog.shops.platforms import PLATFORMS
-from backend.catalog.webhooks.repository import Letter, keep_accepted, keep_rejected
+from backend.catalog.webhooks.repository import Letter, flush, keep_accepted, keep_rejected
 from backend.errors import NotFound, Unauthorized
 from backend.metrics import DELIVERIES
 from backend.settings import Settings
@@ -56,12 +56,19 @@ class Inbox:
         engine: PostgreSQL, each statement its own transaction.
         secrets: by source; a source without one takes nothing.
         platforms: those that may send.
+        durable: an answer waits for the disk; else ``settle`` does, right behind it.
     """
 
     def __init__(
-        self, engine: Engine, secrets: Mapping[str, Sequence[str]], platforms: Sequence[Platform] = PLATFORMS
+        self,
+        engine: Engine,
+        secrets: Mapping[str, Sequence[str]],
+        platforms: Sequence[Platform] = PLATFORMS,
+        *,
+        durable: bool = False,
     ) -> None:
         self._engine = engine
+        self._durable = durable
         self._secrets = secrets
         self._platforms = {platform.name: platform for platform in platforms}
         self._last_rejected = float("-inf")
@@ -83,10 +90,15 @@ class Inbox:
         if not platform.is_signed(headers, body, secrets):
             DELIVERIES.labels(source, "rejected").inc()
             self._reject(letter, len(secrets))
-        number, repeats = keep_accepted(self._engine, letter)
+        number, repeats = keep_accepted(self._engine, letter, durable=self._durable)
         outcome: Outcome = "duplicate" if repeats else "accepted"
         DELIVERIES.labels(source, outcome).inc()
         return Receipt(outcome, number)
+
+    def settle(self) -> None:
+        """Wait until what was taken in is on disk."""
+        if not self._durable:
+            flush(self._engine)
 
     def _known(self, source: str) -> tuple[Platform, Sequence[str]]:
         platform, secrets = self._platforms.get(source), self._secrets.get(source, ())

@@ -31,8 +31,11 @@ class Letter:
 # one statement, hence one round trip and one transaction; a repetition is counted on the delivery it repeats
 _KEEP = text(
     """
+    WITH waiting AS (SELECT set_config('synchronous_commit', :synchronous, true))
     INSERT INTO deliveries (source, key, body_hash, topic, event, headers, body, size, triggered_at)
-    VALUES (:source, :key, :body_hash, :topic, :event, CAST(:headers AS jsonb), :body, :size, :triggered_at)
+    SELECT :source, :key, :body_hash, :topic, :event, CAST(:headers AS jsonb), :body, :size,
+           CAST(:triggered_at AS timestamptz)
+    FROM waiting
     ON CONFLICT (source, key, body_hash) WHERE verdict <> 'rejected'
     DO UPDATE SET repeats = deliveries.repeats + 1, repeated_at = now()
     RETURNING id, repeats
@@ -51,11 +54,25 @@ _REJECT = text(
 )
 
 
-def keep_accepted(engine: Engine, letter: Letter) -> tuple[int, int]:
-    """Keep a delivery whose signature was right; (its id, how often it came before)."""
+# its commit is a synchronous one, and what is flushed is all that was committed before
+_FLUSH = text("SELECT pg_logical_emit_message(true, 'morelike', '')")
+
+
+def keep_accepted(engine: Engine, letter: Letter, *, durable: bool) -> tuple[int, int]:
+    """Keep a delivery whose signature was right; (its id, how often it came before).
+
+    Unless ``durable`` this does not wait for the disk: ``flush`` does, or PostgreSQL itself within 0.6 s.
+    """
+    more = {"body": letter.body, "synchronous": "on" if durable else "off"}
     with engine.connect() as connection:
-        row = connection.execute(_KEEP, _values(letter) | {"body": letter.body}).one()
+        row = connection.execute(_KEEP, _values(letter) | more).one()
     return row.id, row.repeats
+
+
+def flush(engine: Engine) -> None:
+    """Wait until whatever was committed is on disk."""
+    with engine.connect() as connection:
+        connection.execute(_FLUSH)
 
 
 def keep_rejected(engine: Engine, letter: Letter, detail: str) -> None:

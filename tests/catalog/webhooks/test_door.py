@@ -164,3 +164,17 @@ def test_the_door_needs_no_key_and_the_list_an_admins(api: TestClient, keys: Key
         assert api.get("/v1/deliveries", headers=key).status_code == status
         assert api.get("/v1/deliveries/1", headers=key).status_code == status
         assert api.post("/v1/deliveries:replay", json={"ids": [1]}, headers=key).status_code == status
+
+
+def test_what_was_taken_in_is_on_disk_once_it_has_settled(database_url: str, session: Session) -> None:
+    engine = connect(database_url, single_statements=True)
+    for durable in (False, True):
+        inbox = Inbox(engine, {"generic": ("0123456789abcdef",)}, durable=durable)
+        body = b'{"id": "%d", "title": "T"}' % durable
+        inbox.take("generic", {"x-morelike-signature": in_hex(body, "0123456789abcdef")}, body)
+        written = session.scalar(text("SELECT pg_current_wal_insert_lsn()"))
+        inbox.settle()
+        flushed = text("SELECT pg_current_wal_flush_lsn() >= CAST(:written AS pg_lsn)")
+        assert session.scalar(flushed, {"written": written})
+        session.rollback()
+    engine.dispose()
