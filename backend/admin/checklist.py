@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from backend.admin.catalogue_checks import captions, catalogue, pictures
 from backend.admin.facts import Facts
 from backend.admin.schemas import Check, State, Step
-from backend.admin.webhook_checks import arriving, public_url, secrets, understood
+from backend.admin.webhook_checks import arriving, compared, public_url, secrets, understood
 
 MODEL = "ViT-B-32:laion2b_s34b_b79k"
 """The model that the pages of docs/ begin with."""
@@ -156,6 +156,7 @@ CHECKS: tuple[Callable[[Facts], Check | None], ...] = (
     secrets,
     arriving,
     understood,
+    compared,
     pictures,
     index,
     page_key,

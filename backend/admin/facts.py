@@ -8,8 +8,8 @@ from sqlalchemy.orm import Session
 
 from backend.access.callers import Scope
 from backend.access.keys import list_keys, normal_origin
-from backend.admin.schemas import CatalogueState, ImageCounts, IndexState, KeyState, Serving, WebhookState
-from backend.admin.webhook_facts import webhook_states
+from backend.admin.schemas import CatalogueState, ImageCounts, IndexState, KeyState, Serving, ShopState, WebhookState
+from backend.admin.webhook_facts import shop_state, webhook_states
 from backend.catalog.captioning.repository import caption_status
 from backend.catalog.captioning.schemas import CaptionerOut
 from backend.catalog.image_rows import count_vectors
@@ -48,6 +48,7 @@ class Facts:
         catalogue: what is for sale.
         captioner: that in use; None where captioning is off.
         webhooks: the platforms that may send.
+        shop: the one whose list is compared at night, if one is named.
         keys: those that work.
     """
 
@@ -59,6 +60,7 @@ class Facts:
     catalogue: CatalogueState
     captioner: CaptionerOut | None
     webhooks: tuple[WebhookState, ...]
+    shop: ShopState | None
     keys: tuple[KeyState, ...]
 
     @property
@@ -89,6 +91,7 @@ def gather(session: Session, settings: Settings, *, worker: bool | None, is_lite
         catalogue=_catalogue(session, serving.build if serving else None),
         captioner=caption_status(session).current,
         webhooks=tuple(webhook_states(session, settings)),
+        shop=shop_state(session, settings),
         keys=tuple(
             KeyState(
                 id=key.id,

@@ -51,5 +51,6 @@ def get_setup(
         index=facts.index,
         catalogue=facts.catalogue,
         webhooks=list(facts.webhooks),
+        shop=facts.shop,
         keys=list(facts.keys),
     )

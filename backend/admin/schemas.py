@@ -34,6 +34,14 @@ _WEBHOOK: dict[str, Any] = {
     "last_at": "2026-11-21T08:59:12Z",
     "last_day": {"applied": 40, "duplicate": 2, "rejected": 0},
 }
+_SHOP: dict[str, Any] = {
+    "url": "https://shop.example",
+    "compared_at": "03:30",
+    "last_at": "2026-11-21T03:30:02Z",
+    "last_finished": True,
+    "last_problem": None,
+    "last_counts": {"created": 2, "deleted": 1},
+}
 SETUP_EXAMPLE: dict[str, Any] = {
     "checklist": [_CHECK],
     "counts": {"done": 6, "todo": 1, "problem": 0, "optional": 2},
@@ -52,6 +60,7 @@ SETUP_EXAMPLE: dict[str, Any] = {
         "waiting": 0,
     },
     "webhooks": [_WEBHOOK],
+    "shop": _SHOP,
     "keys": [_KEY],
 }
 
@@ -121,6 +130,17 @@ class WebhookState(BaseModel):
     last_day: dict[str, int] = Field(description="Deliveries of the last 24 hours by verdict.")
 
 
+class ShopState(BaseModel):
+    """The shop whose list is compared with the catalogue at night, and how that went last."""
+
+    url: str
+    compared_at: str = Field(description="Time in UTC, or `off`.")
+    last_at: datetime | None = Field(description="When the last comparison began; null where there was none.")
+    last_finished: bool
+    last_problem: str | None = Field(description="Why it did not get to its end.")
+    last_counts: dict[str, int] = Field(description="Products that it repaired, by what was done.")
+
+
 class KeyState(BaseModel):
     """A key that works, without its secret."""
 
@@ -144,4 +164,5 @@ class Setup(BaseModel):
     index: IndexState
     catalogue: CatalogueState
     webhooks: list[WebhookState]
+    shop: ShopState | None = Field(description="Null without MORELIKE_SHOP_URL.")
     keys: list[KeyState]

@@ -9,6 +9,9 @@ from backend.admin.schemas import Check, State, Step, WebhookState
 SILENCE = timedelta(days=7)
 """After so long without a delivery a shop has probably given up: Shopify forgets who fails eight times."""
 
+STALE = timedelta(days=2)
+"""A comparison older than this missed a night."""
+
 LOCAL = ("localhost", "127.0.0.1", "::1", "0.0.0.0")  # noqa: S104  a host that is compared with
 
 SECRET_OF = {"shopify": "MORELIKE_SHOPIFY_SECRET", "woocommerce": "MORELIKE_WOOCOMMERCE_SECRET"}
@@ -76,7 +79,11 @@ def arriving(facts: Facts) -> Check | None:
         Step(say=f"Register this address for product events at {one.source}", command=one.url)
         for one in listening
         if one.url
-    ] or [Step(say="Set a public address first: /v1/webhooks/… under it is what the shop is told")]
+    ]
+    if register:
+        register.insert(0, Step(say="Subscribe, where the shop's credentials are set", command="morelike shop connect"))
+    else:
+        register = [Step(say="Set a public address first: /v1/webhooks/… under it is what the shop is told")]
     state: State = "todo"
     if last is None:
         fact, steps = (
@@ -133,3 +140,38 @@ def _mostly_refused(one: WebhookState) -> bool:
     """Whether the shop itself seems to be refused: a few wrong signatures beside many right ones are anybody's."""
     refused = one.last_day.get("rejected", 0)
     return refused > sum(one.last_day.values()) - refused
+
+
+def compared(facts: Facts) -> Check:
+    """Webhooks get lost; a comparison at night finds what they missed."""
+    shop, can_miss = facts.shop, any(one.has_secret for one in facts.webhooks)
+    again = [Step(say="Compare now", command="morelike shop reconcile")]
+    state: State = "problem"
+    if shop is None:
+        state = "todo" if can_miss else "optional"
+        fact = "No shop is named, so what a webhook missed is never found."
+        again = [Step(say="Name it", command="MORELIKE_SHOP_URL=https://shop.example morelike run"), *again]
+    elif shop.compared_at == "off":
+        state = "todo"
+        fact = f"{shop.url} is not compared at night (MORELIKE_RECONCILE_AT)."
+    elif shop.last_at is None:
+        state = "todo"
+        fact = f"{shop.url} is compared with the catalogue at {shop.compared_at} UTC; it was not yet."
+    elif shop.last_problem:
+        fact = f"The comparison of {shop.last_at:%Y-%m-%d %H:%M} UTC did not end well: {shop.last_problem}"
+    elif shop.last_finished and datetime.now(UTC) - shop.last_at > STALE:
+        fact = f"{shop.url} was compared last at {shop.last_at:%Y-%m-%d %H:%M} UTC: is the beat running?"
+    else:
+        repaired = (
+            ", ".join(f"{count:,} {name}" for name, count in sorted(shop.last_counts.items())) or "nothing to repair"
+        )
+        state, again = "done", []
+        fact = f"{shop.url}, {shop.last_at:%Y-%m-%d %H:%M} UTC: {repaired if shop.last_finished else 'under way'}."
+    return Check(
+        id="compared",
+        title="The shop is compared at night",
+        state=state,
+        fact=fact,
+        steps=again,
+        docs="docs/shopify-in-an-afternoon.md",
+    )

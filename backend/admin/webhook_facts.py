@@ -1,15 +1,20 @@
-"""What arrived from each shop platform, and what became of it."""
+"""What arrived from each shop platform, what became of it, and how the shop's list was compared last."""
 
 from collections.abc import Iterator
 
 from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
-from backend.admin.schemas import WebhookState
+from backend.admin.schemas import ShopState, WebhookState
+from backend.catalog.models import ImportRun
 from backend.catalog.shops.platforms import PLATFORMS
+from backend.catalog.shops.reconcile import stopped_by
 from backend.catalog.webhooks.inbox import secrets_by_source
 from backend.catalog.webhooks.models import Delivery
 from backend.settings import Settings
+
+REPAIRS = ("created", "updated", "deleted")
+"""What a comparison does to products that differ."""
 
 
 def webhook_states(session: Session, settings: Settings) -> Iterator[WebhookState]:
@@ -32,3 +37,19 @@ def webhook_states(session: Session, settings: Settings) -> Iterator[WebhookStat
             last_at=last.get(platform.name),
             last_day=counts.get(platform.name, {}),
         )
+
+
+def shop_state(session: Session, settings: Settings) -> ShopState | None:
+    """The shop that is compared at night; None where no shop is named."""
+    if settings.shop_url is None:
+        return None
+    compared = select(ImportRun).where(ImportRun.mode == "reconcile").order_by(ImportRun.id.desc()).limit(1)
+    last = session.scalars(compared).first()
+    return ShopState(
+        url=settings.shop_url,
+        compared_at=settings.reconcile_at,
+        last_at=last.started_at if last else None,
+        last_finished=last is not None and last.finished_at is not None,
+        last_problem=stopped_by(last) if last else None,
+        last_counts={name: count for name, count in last.counts.items() if name in REPAIRS} if last else {},
+    )

@@ -10,7 +10,16 @@ from typer.main import get_command
 
 from backend.admin.checklist import checklist, count_states
 from backend.admin.facts import Facts, Switch, origin_of
-from backend.admin.schemas import CatalogueState, Check, ImageCounts, IndexState, KeyState, Serving, WebhookState
+from backend.admin.schemas import (
+    CatalogueState,
+    Check,
+    ImageCounts,
+    IndexState,
+    KeyState,
+    Serving,
+    ShopState,
+    WebhookState,
+)
 from backend.catalog.captioning.schemas import CaptionCounts, CaptionerOut
 from backend.cli import app
 from backend.settings import Settings
@@ -25,6 +34,14 @@ HOOK = WebhookState(
     has_secret=True,
     last_at=NOW - timedelta(hours=2),
     last_day={"applied": 4, "duplicate": 1},
+)
+SHOP = ShopState(
+    url="https://shop.example",
+    compared_at="03:30",
+    last_at=NOW - timedelta(hours=9),
+    last_finished=True,
+    last_problem=None,
+    last_counts={"created": 2},
 )
 KEY = KeyState(
     id=1,
@@ -66,6 +83,7 @@ READY = Facts(
     catalogue=CatalogueState(products=6500, of_the_demo=0, images=ImageCounts(ready=7000), waiting=0),
     captioner=CAPTIONER,
     webhooks=(HOOK,),
+    shop=SHOP,
     keys=(KEY,),
 )
 """A shop that has everything."""
@@ -79,6 +97,7 @@ FRESH = Facts(
     catalogue=CatalogueState(products=2400, of_the_demo=2400, images=ImageCounts(ready=2800), waiting=0),
     captioner=None,
     webhooks=(HOOK.model_copy(update={"has_secret": False, "url": None, "last_at": None, "last_day": {}}),),
+    shop=None,
     keys=(KEY.model_copy(update={"origins": ["http://127.0.0.1:8000"]}),),
 )
 """What `make run` opens."""
@@ -94,6 +113,10 @@ def catalogue(**values: object) -> CatalogueState:
 
 def hooked(**values: object) -> Facts:
     return replace(READY, webhooks=(HOOK.model_copy(update=values),))
+
+
+def shopped(**values: object) -> Facts:
+    return replace(READY, shop=SHOP.model_copy(update=values))
 
 
 def captioned(**values: object) -> Facts:
@@ -144,6 +167,14 @@ def test_the_demo_is_told_what_a_shop_of_ones_own_needs() -> None:
         (captioned(counts=CaptionCounts(pending=0, ready=5, parked=2)), "captions", "todo", "2 were given up on"),
         (captioned(reason="no credit is left"), "captions", "problem", "no credit is left"),
         (replace(READY, captioner=None), "captions", "optional", "No model"),
+        (READY, "compared", "done", "2 created"),
+        (shopped(last_counts={}), "compared", "done", "nothing to repair"),
+        (shopped(last_finished=False), "compared", "done", "under way"),
+        (shopped(last_at=NOW - timedelta(days=3)), "compared", "problem", "is the beat running"),
+        (shopped(last_problem="it does not accept the credentials"), "compared", "problem", "credentials"),
+        (shopped(last_at=None), "compared", "todo", "03:30 UTC"),
+        (shopped(compared_at="off"), "compared", "todo", "MORELIKE_RECONCILE_AT"),
+        (replace(READY, shop=None), "compared", "todo", "No shop is named"),
         (replace(READY, keys=()), "page_key", "todo", "No storefront key"),
         (replace(READY, settings=settings(public_url="https://s.example")), "voice", "optional", "speech input"),
         (replace(READY, settings=settings(public_url="https://s.example", demo=True)), "demo", "problem", "no key"),
@@ -173,7 +204,7 @@ def test_a_wrong_signature_names_the_setting_that_holds_the_secret() -> None:
 
 
 def test_the_address_to_register_is_told() -> None:
-    assert named(hooked(last_at=None))["deliveries"].steps[0].command == HOOK.url
+    assert named(hooked(last_at=None))["deliveries"].steps[1].command == HOOK.url
 
 
 @pytest.mark.parametrize(
@@ -198,6 +229,7 @@ def every_check() -> list[Check]:
         index=IndexState(engine="Milvus Lite", vectors=30_000, serves_well=20_000),
         captioner=CAPTIONER.model_copy(update={"counts": CaptionCounts(pending=0, ready=0, parked=1)}),
         webhooks=(HOOK.model_copy(update={"last_day": {"rejected": 2, "parked": 1}}),),
+        shop=None,
         keys=(),
     )
     mixed = replace(broken, catalogue=catalogue(of_the_demo=10), switch=Switch(1, "x", 0, 1, None))

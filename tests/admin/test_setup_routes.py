@@ -1,10 +1,12 @@
 """The setup page and its checklist through the real API."""
 
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from fastapi import FastAPI
+from pydantic import SecretStr
 from sqlalchemy.orm import Session, sessionmaker
 from starlette.testclient import TestClient
 
@@ -13,10 +15,14 @@ from backend.access.keys import create_key, revoke_key
 from backend.access.provided import lookup
 from backend.admin.pages import STATIC
 from backend.blobs import BlobStore
+from backend.catalog.models import ImportRun
 from backend.catalog.repository import upsert_products
 from backend.catalog.schemas import ProductIn
+from backend.catalog.webhooks.models import Delivery
 from backend.db import session_scope
+from backend.main import create_app
 from backend.queue import Queue
+from backend.settings import Settings
 from tests.fixtures.api import SHOP, Keys
 from tests.fixtures.components import free_port
 
@@ -77,6 +83,8 @@ def test_the_checklist_says_what_is_there_and_what_is_missing(
     assert SHOP in checks["page_key"]["fact"]
     assert {key["scope"] for key in found["keys"]} == {"storefront", "server", "admin"}
     assert "old" not in {key["name"] for key in found["keys"]}
+    assert found["shop"] is None
+    assert {one["source"] for one in found["webhooks"]} >= {"shopify", "woocommerce", "generic"}
     shown = keys.admin["Authorization"].split()[1]
     assert shown not in api.get("/v1/setup", headers=keys.admin).text
 
@@ -91,3 +99,32 @@ def test_a_broker_that_is_down_is_a_finding_and_holds_nothing_up() -> None:
     begun = time.perf_counter()
     assert Queue(f"redis://127.0.0.1:{free_port()}/0").has_worker() is None
     assert time.perf_counter() - begun < 5
+
+
+def test_the_last_comparison_with_the_shop_and_the_days_deliveries_are_read(
+    api_settings: Settings, keys: Keys, sessions: sessionmaker[Session]
+) -> None:
+    now = datetime.now(UTC)
+    with session_scope(sessions) as session:
+        for counts, began in (({"created": 9}, now - timedelta(days=1)), ({"created": 2, "skipped": 7}, now)):
+            run = {"source": "https://shop.example", "format": "shopify", "mode": "reconcile", "counts": counts}
+            session.add(ImportRun(**run, started_at=began, finished_at=began))
+        for number, (verdict, age) in enumerate((("applied", 1), ("rejected", 0), ("applied", 30), ("parked", 2))):
+            row = {"source": "shopify", "key": str(number), "body_hash": "", "topic": "products/update", "size": 1}
+            session.add(Delivery(**row, verdict=verdict, received_at=now - timedelta(hours=age)))
+    settings = api_settings.model_copy(
+        update={
+            "shop_url": "https://shop.example",
+            "public_url": "https://s.example/",
+            "webhook_secret": SecretStr("x"),
+        }
+    )
+    with TestClient(create_app(settings), client=("203.0.113.9", 50000)) as client:
+        found = client.get("/v1/setup", headers=keys.admin).json()
+    assert found["shop"]["last_counts"] == {"created": 2}
+    assert found["shop"]["last_finished"]
+    hooks = {one["source"]: one for one in found["webhooks"]}
+    assert hooks["shopify"]["last_day"] == {"applied": 1, "rejected": 1, "parked": 1}
+    assert datetime.fromisoformat(hooks["shopify"]["last_at"]) == now - timedelta(hours=1)
+    assert hooks["generic"]["url"] == "https://s.example/v1/webhooks/generic"
+    assert [one["has_secret"] for one in (hooks["generic"], hooks["shopify"])] == [True, False]

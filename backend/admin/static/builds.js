@@ -5,14 +5,15 @@ import {count, fill, h, number, when} from "./elements.js";
 const STEPS = {open: "Opening the encoder", create: "Making its collections", backfill: "Embedding the catalogue",
   verify: "Comparing with the exact answers", calibrate: "Measuring its scores", promote: "Going live", done: "Ready"};
 
-export function showUse(place, {serving, index, catalogue}) {
+export function showUse(place, {serving, index, catalogue, shop}) {
   const rows = [
     ["Generation", serving ? h("span", {}, serving.generation, " ", h("small", {}, "live since ", when(serving.live_at))) : "None is live"],
     ["Encoder", serving ? h("span", {class: "with-tag"}, h("span", {class: "breaks"}, serving.encoder), serving.drawings_only && h("span", {class: "tag warn"}, "drawings only")) : "–"],
     ["Index build", serving ? `b${serving.build}` : "–"],
     ["Vectors", h("span", {}, `${number(index.vectors)} in ${index.engine}`, index.serves_well && meter(index.vectors, index.serves_well, "of what Milvus Lite serves well"))],
     ["Products", h("span", {}, number(catalogue.products), catalogue.waiting > 0 && h("small", {}, ` ${number(catalogue.waiting)} waiting`))],
-  ];
+    ["Shop", shop && h("span", {class: "breaks"}, shop.url, " ", h("small", {}, "compared ", when(shop.last_at)))],
+  ].filter(([, value]) => value);
   fill(place, h("dl", {class: "facts"}, rows.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value)))));
 }
 
