@@ -29,7 +29,7 @@ from tests.generations.conftest import picture
 
 pytestmark = pytest.mark.faults
 
-PRODUCTS = 400
+PRODUCTS = 240
 QUERIES = ("a red lamp", "product number seven", "green shoes", "toy")
 
 
