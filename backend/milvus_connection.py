@@ -18,7 +18,9 @@ READ_S, WRITE_S = 10.0, 60.0
 """Seconds that a question and a change may take."""
 
 _CONNECT_S = 5.0
-_NO_CONNECTION, _TOO_OFTEN, _NO_COLLECTION, _NOT_LOADED, _NO_ALIAS = 2, 8, 100, 101, 1600
+_NO_CONNECTION, _TOO_OFTEN, _NO_COLLECTION, _NO_ALIAS = 2, 8, 100, 1600
+_NOT_LOADED = {101, 103}
+"""Not asked to load, and still loading: a server that was started again says both in turn."""
 
 _QUIET = {"grpc.keepalive_permit_without_calls": 0, "grpc.keepalive_time_ms": 330_000}
 """pymilvus pings an idle connection every 10 s; gRPC servers allow one in 5 minutes and, after a few, hang up on the
@@ -66,7 +68,7 @@ class MilvusConnection:
             try:
                 return getattr(client, method)(*arguments, **options)
             except MilvusException as error:
-                if error.code != _NOT_LOADED or not arguments:
+                if error.code not in _NOT_LOADED or not arguments:
                     raise
                 client.load_collection(arguments[0], timeout=WRITE_S)
                 return getattr(client, method)(*arguments, **options)
@@ -95,9 +97,9 @@ class MilvusConnection:
         try:
             return held[1](name, vectors, **options)
         except MilvusException as error:
-            if error.code != _NOT_LOADED:
+            if error.code not in _NOT_LOADED:
                 raise
-            client.load_collection(name, timeout=WRITE_S)
+            client.load_collection(name, timeout=READ_S)
             return held[1](name, vectors, **options)
 
     def failure(self, client: MilvusClient, error: Exception) -> IndexUnavailable:

@@ -55,10 +55,11 @@ def search_params(limit: int, selectivity: float, *, lite: bool) -> dict[str, in
 
 def all_finished(stored: Iterable[Any], loaded: Iterable[Any]) -> bool:
     """Whether a server searches a collection through finished indexes only, given its segments stored and loaded."""
-    served = {segment.segment_id for segment in loaded}
-    # a segment that is being sealed does not say yet how many rows it has
+    # a segment may be loaded before its index is built: it is then searched as roughly as one still written to
+    served = {segment.segment_id for segment in loaded if segment.index_name}
+    # and one that is being sealed does not say yet how many rows it has
     return all(
-        segment.segment_id in served or (segment.state == "Flushed" and segment.num_rows <= EXACT_ROWS)
+        segment.segment_id in served or (segment.state.name == "Flushed" and segment.num_rows <= EXACT_ROWS)
         for segment in stored
-        if segment.state != "Growing"
+        if segment.state.name != "Growing"
     )
