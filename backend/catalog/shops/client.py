@@ -18,6 +18,9 @@ from backend.catalog.schemas import short
 ANSWER_MAX_BYTES = 64 * 2**20
 """Largest answer read: 250 products with a hundred variants each are some 20 MiB."""
 
+ANSWER_MAX_S = 300.0
+"""Seconds one answer may take in all: a server that drips bytes holds nobody up longer."""
+
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0
 REDIRECTS_MAX = 5
 
@@ -201,9 +204,11 @@ class ShopClient:
 
 
 def _body(response: httpx.Response) -> bytes:
-    body = bytearray()
+    body, deadline = bytearray(), time.monotonic() + ANSWER_MAX_S
     for chunk in response.iter_bytes():
         body += chunk
+        if time.monotonic() > deadline:
+            raise _Later(f"its answer was not whole within {ANSWER_MAX_S:g} s")
         if len(body) > ANSWER_MAX_BYTES:
             raise ShopRefused(
                 "The shop's answer is too large.",

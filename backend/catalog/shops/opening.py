@@ -10,7 +10,8 @@ from backend.addresses import is_private
 from backend.catalog.shops.client import BehindPassword, Pause, ShopClient, ShopRefused
 from backend.catalog.shops.listing import Listing
 from backend.catalog.shops.reading import line
-from backend.catalog.shops.shopify_admin import AdminApi, ShopifyAdmin
+from backend.catalog.shops.shopify_admin import ShopifyAdmin
+from backend.catalog.shops.shopify_api import AdminApi
 from backend.catalog.shops.shopify_public import ShopifyPublic, meta_of
 from backend.catalog.shops.woocommerce_pull import STORE, WooCommerceRest, WooCommerceStore
 from backend.settings import Settings

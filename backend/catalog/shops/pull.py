@@ -11,6 +11,7 @@ from backend.catalog.feeds.detect import Feed
 from backend.catalog.feeds.drafts import Draft, Item, Seen
 from backend.catalog.models import Product, Variant
 from backend.catalog.schemas import Problem, Rejected
+from backend.catalog.shops.client import ShopRefused
 from backend.catalog.shops.listing import Change, Listed, Listing
 from backend.catalog.shops.platform import Delete, NotReadable, Write
 from backend.db import session_scope
@@ -51,6 +52,7 @@ class Pull:
         self._again = again
         self._on_page = on_page or (lambda _read: None)
         self._read = 0
+        self._names: set[str] = set()
         self._formers: set[str] = set()
 
     def feed(self) -> Feed:
@@ -69,6 +71,7 @@ class Pull:
         self._formers = self._named_in_words()
         for page in self._shop.pages():
             listed = [one for one in page if isinstance(one, Listed)]
+            self._must_go_on(listed)
             for one in page:
                 if isinstance(one, NotReadable):
                     yield _rejected(self._read, None, one)
@@ -80,6 +83,15 @@ class Pull:
                 yield from self._drafts_of(one, change, kept.get(one.id))
             self._read += len(page)
             self._on_page(self._read)
+
+    def _must_go_on(self, listed: Sequence[Listed]) -> None:
+        """A list whose pages repeat has no end: something between the shop and here answers without reading."""
+        before = len(self._names)
+        self._names.update(one.id for one in listed)
+        if listed and len(self._names) == before:
+            raise ShopRefused(
+                "The shop's list repeats itself.", found=f"a page of {len(listed)} known products", expected="others"
+            )
 
     def _kept(self, ids: Sequence[str]) -> Mapping[str, Kept]:
         with session_scope(self._sessions) as session:

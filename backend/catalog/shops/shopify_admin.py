@@ -1,4 +1,4 @@
-"""A Shopify shop through its Admin API: GraphQL, with a token that the app's client credentials buy for a day.
+"""A Shopify shop through its Admin API.
 
 The list is read as ids and times, 250 at a time; products that differ from what is kept are then fetched whole, as many
 at once as one query may cost.
@@ -8,14 +8,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from backend.catalog.shops.client import NotAllowed, ShopClient, ShopRefused, ShopSilent
+from backend.catalog.shops.client import ShopRefused
 from backend.catalog.shops.listing import Change, Entry, Listed, entries, within
 from backend.catalog.shops.platform import NotReadable, Shop
 from backend.catalog.shops.reading import instant_of, line, number_of, objects
 from backend.catalog.shops.shopify import product_of
-
-VERSION = "2026-07"
-"""Of the Admin API. Shopify answers in the oldest version it still has when this one is gone."""
+from backend.catalog.shops.shopify_api import AdminApi, TooCostly
 
 PAGE, AT_ONCE, IDS_MAX = 250, 25, 250
 VARIANTS_FIRST, MEDIA_FIRST = 20, 10
@@ -68,85 +66,6 @@ query Media($id: ID!, $after: String) {
 STATE = "query State($ids: [ID!]!) { nodes(ids: $ids) { ... on Product { legacyResourceId status publishedAt } } }"
 
 
-class TooCostly(ShopRefused):
-    """The query asks for more than one query may cost."""
-
-
-class AdminApi:
-    """The Admin API's GraphQL.
-
-    Args:
-        client: of ``https://NAME.myshopify.com``.
-        client_id: of the app; none where ``secret`` is itself a token (``shpat_…``).
-        secret: of the app.
-        patience_s: seconds one query may wait for its points.
-    """
-
-    def __init__(self, client: ShopClient, client_id: str | None, secret: str, patience_s: float) -> None:
-        self._client = client
-        self._id = client_id
-        self._secret = secret
-        self._patience_s = patience_s
-
-    def ask(self, query: str, **variables: Any) -> Any:
-        """``data`` of the answer; waits where the shop throttles, and buys a new token where the old one has expired.
-
-        Raises:
-            TooCostly: the query asks for too much at once.
-            ShopRefused: the shop does not accept it.
-            ShopSilent: the shop throttled it for as long as patience lasts.
-        """
-        waited = 0.0
-        while True:
-            answer = self._sent({"query": query, "variables": variables})
-            errors = objects(answer.get("errors"))
-            codes = {within(error, "extensions").get("code") for error in errors if "extensions" in error}
-            if not errors:
-                self._spare(answer)
-                return within(answer, "data")
-            if "MAX_COST_EXCEEDED" in codes:
-                raise TooCostly("The query costs more points than one query may.", found=_said(errors))
-            if not codes & {"THROTTLED", "INTERNAL_SERVER_ERROR"}:
-                raise ShopRefused("The shop does not accept the query.", found=_said(errors), expected="read_products")
-            pause = max(1.0, _missing_s(answer))
-            if waited + pause > self._patience_s:
-                raise ShopSilent("The shop throttles us without end.", found=_said(errors), expected="an answer")
-            self._client.wait(pause)
-            waited += pause
-
-    def _spare(self, answer: Mapping[str, Any]) -> None:
-        """Wait until the next query like this one has its points: being refused costs a request more."""
-        if (pause := _missing_s(answer)) > 0:
-            self._client.wait(pause)
-
-    def _sent(self, body: Mapping[str, Any]) -> dict[str, Any]:
-        for last in (False, True):
-            if "X-Shopify-Access-Token" not in self._client.headers:
-                self._client.headers["X-Shopify-Access-Token"] = self._token()
-            try:
-                found = self._client.post(f"/admin/api/{VERSION}/graphql.json", json=body).data
-                return found if isinstance(found, dict) else within(found, "data")
-            except NotAllowed:
-                del self._client.headers["X-Shopify-Access-Token"]
-                if last or not self._id:
-                    raise
-        raise AssertionError("unreachable")
-
-    def _token(self) -> str:
-        if not self._id:
-            return self._secret
-        form = {"grant_type": "client_credentials", "client_id": self._id, "client_secret": self._secret}
-        answer = self._client.post("/admin/oauth/access_token", form=form).data
-        scopes = line(within(answer, "scope"), 10_000).split(",")
-        if not {"read_products", "write_products"} & set(scopes):
-            raise ShopRefused(
-                "The app may not read products. Give it the scope read_products and release a version.",
-                found=",".join(scopes) or "no scopes",
-                expected="read_products",
-            )
-        return line(within(answer, "access_token"), 1000)
-
-
 class ShopifyAdmin:
     """A Shopify shop's products through its Admin API.
 
@@ -186,7 +105,9 @@ class ShopifyAdmin:
             yield [_listed(node) for node in nodes]
             if not within(page, "pageInfo", "hasNextPage"):
                 return
-            after = within(page, "pageInfo", "endCursor")
+            former, after = after, within(page, "pageInfo", "endCursor")
+            if after == former:
+                raise ShopRefused("The shop's list repeats itself.", found=str(after)[:100], expected="another cursor")
 
     def changes(self, listed: Sequence[Listed]) -> Iterator[tuple[Listed, Change]]:
         """The products whole, as many in one query as it may cost."""
@@ -230,8 +151,8 @@ class ShopifyAdmin:
     def _all(self, number: str, page: Any, query: str) -> list[dict[str, Any]]:
         found = objects(within(page, "nodes"))
         while within(page, "pageInfo", "hasNextPage"):
-            product = self._api.ask(query, id=_gid(number), after=within(page, "pageInfo", "endCursor")).get("product")
-            if product is None:
+            answer = self._api.ask(query, id=_gid(number), after=within(page, "pageInfo", "endCursor"))
+            if (product := within(answer, "product")) is None:
                 break
             page = within(product, "more")
             found += objects(within(page, "nodes"))
@@ -252,8 +173,9 @@ def _gid(number: str) -> str:
 
 def _as_webhook(node: Mapping[str, Any]) -> dict[str, Any]:
     """``node`` as a webhook says it, so that both make the same product."""
-    options = sorted(objects(node.get("options")), key=lambda one: one["position"])
-    names = [one.get("name") for one in options]
+    options = objects(node.get("options"))
+    placed = sorted(options, key=lambda one: one["position"] if isinstance(one.get("position"), int) else 10**6)
+    names = [line(one.get("name"), 255) for one in placed]
     pictures = [one for one in node["media"] if isinstance(one.get("image"), dict)]
     category = node.get("category")
     return {
@@ -275,7 +197,7 @@ def _as_webhook(node: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _variant(node: Mapping[str, Any], names: Sequence[Any]) -> dict[str, Any]:
-    chosen = {one.get("name"): one.get("value") for one in objects(node.get("selectedOptions"))}
+    chosen = {line(one.get("name"), 255): one.get("value") for one in objects(node.get("selectedOptions"))}
     item = node.get("inventoryItem")
     tracked = not isinstance(item, dict) or item.get("tracked") is not False
     return {
@@ -285,19 +207,3 @@ def _variant(node: Mapping[str, Any], names: Sequence[Any]) -> dict[str, Any]:
         "inventory_policy": line(node.get("inventoryPolicy"), 20).lower(),
         "inventory_management": "shopify" if tracked else None,
     } | {f"option{place}": chosen.get(name) for place, name in enumerate(names, 1)}
-
-
-def _missing_s(answer: Mapping[str, Any]) -> float:
-    """Seconds until the bucket holds what the query asked for."""
-    extensions = answer.get("extensions")
-    cost = extensions.get("cost") if isinstance(extensions, dict) else None
-    try:
-        status = cost["throttleStatus"]  # type: ignore[index]
-        lacking = float(cost["requestedQueryCost"]) - float(status["currentlyAvailable"])  # type: ignore[index]
-        return min(60.0, max(0.0, lacking / float(status["restoreRate"])))
-    except (TypeError, KeyError, ValueError, ZeroDivisionError):
-        return 0.0
-
-
-def _said(errors: Sequence[Mapping[str, Any]]) -> str:
-    return "; ".join(line(error.get("message"), 300) for error in errors[:3])

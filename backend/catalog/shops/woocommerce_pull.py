@@ -1,12 +1,13 @@
 """A WooCommerce shop: its REST interface (v3) with a key, or the public Store API, which tells no times."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from backend.catalog.shops.client import Answer, ShopClient
+from backend.catalog.shops.client import Answer, ShopClient, ShopRefused
 from backend.catalog.shops.listing import Change, Entry, Listed, entries, within
 from backend.catalog.shops.platform import Delete, NotReadable, Shop, Write
 from backend.catalog.shops.reading import line, objects
@@ -133,15 +134,18 @@ def _pages(client: ShopClient, path: str, **query: Any) -> Iterator[Answer]:
         answer = client.get(path, per_page=PAGE, page=number, **query)
         yield answer
         said = answer.headers.get("x-wp-totalpages", "")
-        last = int(said) if said.isdecimal() else number + (len(entries(answer.data)) == PAGE)
+        found = len(entries(answer.data))
+        last = int(said) if re.fullmatch(r"\d{1,9}", said) else number + (found == PAGE)
         if number >= last:
             return
+        if not found:
+            raise ShopRefused("The shop's list breaks off.", found=f"page {number} is empty", expected=f"{last} pages")
         number += 1
 
 
 def _total(answer: Answer) -> int | None:
     said = answer.headers.get("x-wp-total", "")
-    return int(said) if said.isdecimal() else None
+    return int(said) if re.fullmatch(r"\d{1,9}", said) else None
 
 
 def _as_rest(body: Mapping[str, Any]) -> dict[str, Any]:
