@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from backend.commands.waiting import LONGEST_WAIT_S
+
 if TYPE_CHECKING:
     from rich.progress import Progress
     from sqlalchemy.orm import Session, sessionmaker
@@ -123,22 +125,40 @@ def _watch(sessions: "sessionmaker[Session]") -> None:
 
 
 def _follow(sessions: "sessionmaker[Session]", progress: "Progress") -> "CaptionStatus":
-    """Move the bar until nothing waits or the captioner pauses; what was found last."""
+    """Move the bar until nothing waits or the captioner pauses; what was found last.
+
+    Raises:
+        Unavailable: nothing has moved for half an hour.
+    """
+    from backend.errors import Unavailable
+
     shown = progress.add_task("Captioning", total=None)
+    last: tuple[int, int] | None = None
+    since = time.monotonic()
     while True:
         began = time.monotonic()
         found = _status_of(sessions)
         took_s = time.monotonic() - began
-        current = found.current
-        if current is None:
+        waits = _waits(found)
+        if found.current is None:
             return found
-        asked = current.counts.ready + current.counts.parked
-        total = asked + current.counts.pending
-        progress.update(shown, completed=asked, total=None if found.products_waiting else total)
-        waits = current.counts.pending or found.products_waiting
-        if not waits or current.paused_until:
+        asked = found.current.counts.ready + found.current.counts.parked
+        progress.update(shown, completed=asked, total=None if waits[1] else asked + waits[0])
+        if found.current.paused_until or not any(waits):
             return found
+        if waits != last:
+            last, since = waits, time.monotonic()
+        if time.monotonic() - since > LONGEST_WAIT_S:
+            raise Unavailable(
+                "The worker makes no progress: see `morelike doctor` and logs/worker.log.",
+                found=f"{waits[0]} pictures and {waits[1]} products waiting",
+            )
         time.sleep(max(0.5, 5 * took_s))  # counting must not cost the worker its database
+
+
+def _waits(found: "CaptionStatus") -> tuple[int, int]:
+    """Pictures and products that wait."""
+    return (found.current.counts.pending if found.current else 0), found.products_waiting
 
 
 def _sentence(found: "CaptionStatus") -> str:

@@ -199,6 +199,23 @@ def _encoder(settings: "Settings") -> Iterator[Finding]:
     yield Finding("Encoder", well=True, fact=f"{encoder.id} loads, {encoder.dim} numbers a vector")
 
 
+def _captions(settings: "Settings") -> Iterator[Finding]:
+    from backend.catalog.captioning.repository import caption_status
+
+    with _session(settings) as session:
+        captioner = caption_status(session).current
+    if captioner is None:
+        return
+    counts = captioner.counts
+    fact = f"{captioner.id}: {counts.ready:,} pictures captioned, {counts.pending:,} wait"
+    if captioner.paused_until:
+        advice = "`morelike caption generate` tries at once"
+        yield Finding("Captions", well=False, fact=f"{fact}; paused: {captioner.reason}".rstrip("."), advice=advice)
+        return
+    advice = f"{counts.parked:,} were given up on: `morelike caption parked` says why" if counts.parked else ""
+    yield Finding("Captions", well=True, fact=fact, advice=advice)
+
+
 def _api(settings: "Settings") -> Iterator[Finding]:
     from backend.embedded.processes import responds, url_of
 
@@ -208,4 +225,4 @@ def _api(settings: "Settings") -> Iterator[Finding]:
     yield Finding("API", well, f"{url} {'is ready' if well else 'is not ready'}", advice)
 
 
-CHECKS: tuple[Check, ...] = (_disk, _database, _redis, _worker, _index, _encoder, _api)
+CHECKS: tuple[Check, ...] = (_disk, _database, _redis, _worker, _index, _encoder, _captions, _api)

@@ -131,18 +131,22 @@ def load_encoder(
     return Encoder(_open(EncoderSpec(source), demo_dir), place, precision)
 
 
-def open_captioner(source: str, *, device: str = "auto", precision: Precision = "auto") -> CocaCaptioner:
+def open_captioner(
+    source: str, *, device: str = "auto", precision: Precision = "auto", threads: int = 0
+) -> CocaCaptioner:
     """Open a CoCa, which writes sentences about pictures.
 
     Args:
         source: ``NAME:PRETRAINED``, ``hf-hub:ID`` or ``local-dir:PATH``.
         device: ``auto`` takes a GPU where there is one; or ``cpu``, ``cuda``, ``cuda:N``.
         precision: arithmetic; ``auto`` is half precision on a GPU and fp32 elsewhere.
+        threads: torch threads of this process; 0 takes one per core that it may use.
 
     Raises:
         EncoderUnavailableError: the model, its weights or the device cannot be had, or it writes no sentences.
     """
     place = _device(device)
+    torch.set_num_threads(threads or cores())
     try:
         return CocaCaptioner(_open(EncoderSpec(source)), place, precision)
     except NotACaptioner as error:

@@ -64,7 +64,10 @@ def open_for(spec: CaptionerSpec | None, settings: Settings) -> Captioner:
     if spec is None:
         raise CaptionerUnavailable("Captioning is off.", found="MORELIKE_CAPTIONER=off", expected="openai:… or coca:…")
     if spec.kind == "coca":
-        return LocalCaptioner(open_captioner(spec.model, device=settings.device, precision=settings.precision))
+        coca = open_captioner(
+            spec.model, device=settings.device, precision=settings.precision, threads=settings.torch_threads
+        )
+        return LocalCaptioner(coca)
     key = settings.captioner_key.get_secret_value() if settings.captioner_key else None
     return Endpoint(
         spec,

@@ -155,3 +155,21 @@ def test_remove_takes_a_captioner_that_is_not_in_use_out_of_the_catalogue(
     assert some.texts("p1") + some.texts("p2") + some.texts("p3") == []
     assert Redis.from_url(redis_url).exists(f"nudge:{INGEST_DUE}")
     assert command.invoke(cli, ["caption", "remove", SPEC.id]).exit_code == 1
+
+
+@pytest.mark.usefixtures("command")
+def test_the_doctor_says_how_far_captions_are_and_what_stops_them(some: Desk) -> None:
+    from backend.commands.doctor import _captions
+
+    settings = Settings()
+    (well,) = _captions(settings)
+    assert well.well
+    assert "2 pictures captioned, 0 wait" in well.fact
+    assert "1 were given up on" in well.advice
+    some.execute("UPDATE captioners SET paused_until = now() + interval '1 h', reason = 'the server was away'")
+    (paused,) = _captions(settings)
+    assert not paused.well
+    assert "paused: the server was away" in paused.fact
+    with session_scope(some.sessions) as session:
+        make_current(session, None, 1)
+    assert list(_captions(settings)) == []
