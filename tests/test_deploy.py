@@ -22,6 +22,7 @@ from pydantic import AliasChoices, SecretStr, TypeAdapter
 
 from backend import queue
 from backend.cli import app as cli
+from backend.embedded.processes import WORKER_THREADS
 from backend.settings import Settings
 from tests.fixtures.compose import (
     ENV_EXAMPLE,
@@ -91,6 +92,16 @@ def test_the_command_of_each_service_exists(service: str) -> None:
 @pytest.mark.parametrize("target", TARGETS)
 def test_the_command_of_each_image_exists(target: str) -> None:
     check_command(command_of(target))
+
+
+def test_workers_of_what_shoppers_wait_for_have_as_many_threads_as_those_of_one_machine() -> None:
+    for command in (SERVICES["worker-cpu"]["command"], SERVICES["worker-gpu"]["command"], command_of("worker")):
+        assert command[command.index("--concurrency") + 1] == WORKER_THREADS
+
+
+def test_the_milvus_is_the_one_that_the_index_is_tested_on() -> None:
+    (tested,) = re.findall(r"'milvus==([\d.]+)'", (ROOT / "Makefile").read_text())
+    assert SERVICES["milvus"]["image"] == f"milvusdb/milvus:v{tested}"
 
 
 def test_every_queue_has_a_worker_in_each_profile() -> None:
