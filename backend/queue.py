@@ -103,7 +103,8 @@ class Bell:
     called ahead of each; a failure of it is logged.
     """
 
-    REST_S = 0.05
+    REST_S = 0.2
+    """Between two nudges: of a burst of rings the first is sent at once, and the rest together."""
 
     def __init__(self, queue: Queue, task: str, *, before: Callable[[], None] = lambda: None) -> None:
         self._queue = queue

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from backend.blobs import BlobStore
 from backend.catalog.repository import delete_product, delete_products, upsert_products
-from backend.catalog.schemas import ProductIn, Verdict
+from backend.catalog.schemas import Verdict
 from backend.catalog.shops.platform import (
     Change,
     Delete,
@@ -24,7 +24,7 @@ from backend.catalog.shops.platform import (
     WriteVariant,
 )
 from backend.catalog.shops.platforms import PLATFORMS
-from backend.catalog.webhooks.merging import NotThereYet, with_kept_variants, with_variant
+from backend.catalog.webhooks.merging import NotThereYet, with_kept_currency, with_kept_variants, with_variant
 from backend.catalog.webhooks.models import Delivery
 from backend.catalog.webhooks.repository import claim, claim_due, last_triggered, put_off, told_before
 from backend.db import session_scope
@@ -200,14 +200,14 @@ class _Writing:
                 return product
             return upsert_products(self._session, [product], blobs=self._blobs)[0]
         assert isinstance(change, Write)  # noqa: S101  nothing else is left
-        whole = with_kept_variants(self._session, change.product)
+        (whole,) = with_kept_currency(self._session, [with_kept_variants(self._session, change.product)])
         verdict = upsert_products(self._session, [whole], blobs=self._blobs)[0]
         self._forget_earlier_ids(change.replaces if verdict.status != "stale" else ())
         return verdict
 
     def _flush(self) -> None:
         """Write the products gathered so far."""
-        products: list[ProductIn] = [change.product for _, change in self._together]
+        products = with_kept_currency(self._session, [change.product for _, change in self._together])
         if not products:
             return
         verdicts = upsert_products(self._session, products, blobs=self._blobs)

@@ -1,5 +1,6 @@
 """Deliveries that say a part of a product: what they leave out is taken from the catalogue."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import select
@@ -26,6 +27,21 @@ def with_kept_variants(session: Session, product: ProductIn) -> ProductIn:
     named = {variant.sku for variant in product.variants}
     kept = [variant for variant in _variants(session, row.number) if variant.sku not in named]
     return product.model_copy(update={"variants": [*product.variants, *kept][:2000]})
+
+
+def with_kept_currency(session: Session, products: Sequence[ProductIn]) -> list[ProductIn]:
+    """``products`` with the currency that is kept where they name none: no platform's webhooks name one."""
+    bare = [product.id for product in products if product.currency is None]
+    if not bare:
+        return list(products)
+    known = select(Product.id, Product.currency).where(Product.id.in_(bare), Product.currency.is_not(None))
+    kept = {row.id: row.currency for row in session.execute(known)}
+    return [
+        product.model_copy(update={"currency": kept[product.id]})
+        if product.currency is None and product.id in kept
+        else product
+        for product in products
+    ]
 
 
 def with_variant(session: Session, change: WriteVariant) -> ProductIn | Verdict:

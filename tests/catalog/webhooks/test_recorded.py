@@ -1,13 +1,17 @@
 """Recorded payloads of each platform, sent and applied: the catalogue ends in the right state each time."""
 
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, sessionmaker
 
+from backend.blobs import BlobStore
 from backend.catalog.models import Product, ProductImage
+from backend.catalog.shops.platform import Shop
+from backend.catalog.webhooks.apply import Applier
 from tests.catalog.webhooks.conftest import TestShop
 from tests.catalog.webhooks.recorded import parsed
 
@@ -202,6 +206,22 @@ def test_a_variation_of_woocommerces_is_written_to_its_product_and_outlives_the_
     mug = shop.product(MUG)
     assert mug is not None
     assert mug.variants == []
+
+
+def test_a_currency_that_an_import_knew_outlives_webhooks_which_name_none(
+    shop: TestShop, sessions: sessionmaker[Session], tmp_path: Path
+) -> None:
+    shop.shopify("products/create", "shopify_products_create")
+    shop.woo("product.created", "woocommerce_product_created")
+    shop.apply()  # the shop of these tests has its currency set
+    bare = Applier(sessions, BlobStore(tmp_path), Shop(), on_written=lambda _session: None)
+    shop.shopify("products/update", "shopify_products_update")
+    shop.woo("product.updated", "woocommerce_product_updated")
+    assert bare.run_due() == {"applied": 2}
+    for product in (BEAR, MUG):
+        found = shop.product(product)
+        assert found is not None
+        assert found.currency == "EUR"
 
 
 def test_a_product_known_by_its_handle_from_an_export_is_replaced(shop: TestShop) -> None:
