@@ -20,7 +20,7 @@ export function showUse(place, {serving, index, catalogue, shop}) {
 function meter(value, most, label) {
   const share = Math.min(1, value / most);
   return h("span", {class: "meter-line"},
-    h("meter", {min: "0", max: "1", high: "0.7", optimum: "0", value: share.toFixed(3), "aria-label": label}),
+    h("progress", {class: share > 0.7 ? "full" : null, max: "1", value: share.toFixed(3), "aria-label": label}),
     h("small", {}, `${Math.round(share * 100)}% ${label}`));
 }
 

@@ -14,7 +14,7 @@ export function h(tag, properties = {}, ...children) {
 
 const PATHS = {
   done: "M5.5 12.5l4.2 4.2L18.5 7.5",
-  todo: "M12 7v5.5M12 16.4v.1",
+  todo: "M12 6.8a5.2 5.2 0 1 1 0 10.4 5.2 5.2 0 0 1 0-10.4Z",
   problem: "M12 6.5v6.5M12 16.9v.1",
   optional: "M7.5 12h9",
   copy: "M9 9V5.5h9.5V15H15M5.5 9H15v9.5H5.5V9Z",
