@@ -135,12 +135,18 @@ def _opened(
     from backend.catalog.feeds.detect import open_feed
     from backend.catalog.shops.opening import Access, open_shop
     from backend.catalog.shops.pull import Pull
+    from backend.errors import BadRequest
 
     if "://" not in source:
         return open_feed(Path(source), wanted), currency
+    if wanted is not None:
+        raise BadRequest("A shop is read as it is.", found=f"--format {wanted}", expected="no format, or a file")
     access = Access.of(settings, source, patiently(console))
     shop = open_shop(replace(access, currency=currency or access.currency))
-    return Pull(sessions, shop, again=again).feed(), shop.currency()
+    opened, told = Pull(sessions, shop, again=again).feed(), shop.currency()
+    if told and settings.shop_currency is None:
+        opened.notes.append(f"Webhooks name no currency: set MORELIKE_SHOP_CURRENCY={told} before you take them.")
+    return opened, told
 
 
 def patiently(console: "Console") -> "Pause":

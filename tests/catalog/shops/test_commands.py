@@ -50,6 +50,8 @@ def test_import_of_an_address(
     report = tmp_path / "report.jsonl"
     result = command.invoke(app, ["import", shopify.base, "--no-wait", "--report", str(report)])
     assert (result.exit_code, "19 created" in result.output) == (3, True), result.output
+    assert "MORELIKE_SHOP_CURRENCY=EUR" in result.output  # webhooks would take the currency away again
+    assert "--format csv" in command.invoke(app, ["import", shopify.base, "--format", "csv"]).output
     assert json.loads(report.read_text())["id"] == "2"
     assert len(catalogue.alive()) == 19
     assert Redis.from_url(redis_url).exists(f"nudge:{INGEST_DUE}")
