@@ -12,7 +12,7 @@ EXACT_ROWS = 4_000
 """A server scans a segment of fewer rows, which is exact. A larger one that is still written to is searched through a
 rough index that misses most of what a filter lets through: at 512 dimensions from 4,992 rows, recall 0.2."""
 
-_LEAST_EF, _MOST_EF, _LEAST_SHARE = 200, 32_768, 0.25
+_LEAST_EF, _MOST_EF, _LEAST_SHARE = 400, 32_768, 0.25
 
 
 def schema(dim: int, *, lite: bool) -> CollectionSchema:
@@ -49,7 +49,7 @@ def search_params(limit: int, selectivity: float, *, lite: bool) -> dict[str, in
     """
     if lite:
         return {}
-    wide = round(max(_LEAST_EF, 2 * limit) / min(max(selectivity, _LEAST_SHARE), 1.0))
+    wide = round(max(_LEAST_EF, 4 * limit) / min(max(selectivity, _LEAST_SHARE), 1.0))
     return {"ef": min(wide, _MOST_EF)}
 
 

@@ -189,6 +189,8 @@ class Builder:
         if stop():
             return False
         if self._caught_up(build):
+            for name in (build.image_collection, build.caption_collection):
+                self.index.flush(name)
             self._move(build, "verify")
         elif not done.progressed:
             time.sleep(_LOOK_S / 4)  # what is left is in the hands of another worker
@@ -197,6 +199,9 @@ class Builder:
     def _verify(self, build: IndexBuild, _stop: Stop) -> bool:
         with session_scope(self.sessions) as session:
             target = get_build(session, build.id)
+        if not all(self.index.is_finished(name) for name in target.collections):
+            time.sleep(_LOOK_S / 4)  # a server still builds its index: until then its recall is not what it will be
+            return True
         found = verify(self.sessions, self.index, target)
         attempts = int(build.report.get("attempts", 0)) + 1
         with session_scope(self.sessions) as session:
