@@ -77,11 +77,13 @@ def check_command(command: list[str]) -> None:
             assert name in {queue.EMBED_QUEUE, queue.TRAIN_QUEUE}
 
 
-def check_click(command: click.Command, arguments: list[str]) -> Any:
-    if isinstance(command, click.Group):
-        assert arguments[0] in command.commands
-        return check_click(command.commands[arguments[0]], arguments[1:])
-    return command.make_parser(click.Context(command)).parse_args(list(arguments))
+def check_click(command: Any, arguments: list[str]) -> Any:
+    """Options, what is left, and the order; ``command`` is of click or of Typer, which has its own copy of click."""
+    below = getattr(command, "commands", None)
+    if below is not None:
+        assert arguments[0] in below
+        return check_click(below[arguments[0]], arguments[1:])
+    return command.make_parser(command.context_class(command)).parse_args(list(arguments))
 
 
 @pytest.mark.parametrize("service", OURS)
