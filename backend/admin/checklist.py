@@ -99,7 +99,7 @@ def index(facts: Facts) -> Check:
                     command="MILVUS_URI=http://milvus:19530 morelike run",
                 )
             ]
-    return Check(id="index", title="Room for the vectors", state=state, fact=fact, steps=steps, docs="docs/run.md")
+    return Check(id="index", title="Room for the vectors", state=state, fact=fact, steps=steps, docs="docs/milvus.md")
 
 
 def page_key(facts: Facts) -> Check:
