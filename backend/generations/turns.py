@@ -6,8 +6,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-QUIET_S = 0.3
-"""Between two of its batches an encoder is away for less than this."""
+QUIET_S = 0.05
+"""Between two of its batches an import is away for less than this; between two products of a shop there is more."""
 
 
 class Turns:
@@ -17,7 +17,7 @@ class Turns:
         patience_s: seconds for which a batch of the second kind lets others go first; so it is never starved.
     """
 
-    def __init__(self, patience_s: float = 10.0) -> None:
+    def __init__(self, patience_s: float = 5.0) -> None:
         self._patience_s = patience_s
         self._changed = threading.Condition()
         self._busy = False
