@@ -68,6 +68,8 @@ _INDEXABLE = text(f"""
     LIMIT :limit
 """)  # noqa: S608  constants only
 
+_DUE_BEHIND = text(f"SELECT p.number {_DUE} AND p.number > :after ORDER BY p.number LIMIT :limit")
+
 _IMAGES_DUE = text("""
     SELECT EXISTS (
         SELECT FROM product_images i JOIN products p ON p.number = i.product
@@ -106,6 +108,11 @@ def indexable(session: Session, build: Build, limit: int) -> list[int]:
     """Numbers of due products whose ready images and captions all have features, the freshest first."""
     values = {"build": build.id, "encoder": build.encoder_id, "limit": limit}
     return list(session.execute(_INDEXABLE, values).scalars())
+
+
+def due_behind(session: Session, build: Build, after: int, limit: int) -> list[int]:
+    """Due products with numbers above ``after``, in ascending order, whatever their features."""
+    return list(session.execute(_DUE_BEHIND, {"build": build.id, "after": after, "limit": limit}).scalars())
 
 
 def anything_due(session: Session) -> bool:

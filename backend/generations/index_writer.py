@@ -13,7 +13,7 @@ The steps of :func:`write_due`, and what a crash between them leaves:
 After a crash in 2 or 3 the product is still due and everything is done again.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import text
@@ -24,7 +24,7 @@ from backend.db import session_scope
 from backend.generations.due import indexable
 from backend.generations.index_content import Content, read_contents
 from backend.generations.repository import Build, is_written, lock_index
-from backend.vector_index import VectorIndex
+from backend.vector_index import VectorIndex, VectorRow
 
 UNWRITTEN = -1
 """Revision of a product whose rows were begun and not finished; no product has it, so it stays due."""
@@ -70,7 +70,7 @@ def write_due(sessions: sessionmaker[Session], index: VectorIndex, build: Build,
         # recorded newer ones before these arrived. Whatever was written is due again.
         if numbers:
             with session_scope(sessions) as session:
-                _mark_unwritten(session, build, numbers)
+                mark_unwritten(session, build, numbers)
         raise
 
 
@@ -79,13 +79,22 @@ def _write(
 ) -> Written:
     # a picture that became ready after `indexable` looked waits for the encoder; its product stays due
     contents = [content for content in read_contents(session, build, numbers) if content.complete]
-    held = _held(session, build, numbers)
+    return write_contents(sessions, session, index, build, contents)
+
+
+def write_contents(
+    sessions: sessionmaker[Session], session: Session, index: VectorIndex, build: Build, contents: Sequence[Content]
+) -> Written:
+    """Steps 2 to 4 for ``contents``, read under the index lock that ``session`` holds; its commit ends the last."""
+    held = _held(session, build, [content.number for content in contents])
     wanted = {content.number: _keys(content) for content in contents}
     with session_scope(sessions) as intent:
         _record(intent, build, [(n, UNWRITTEN, held.get(n, Held()) | wanted[n]) for n in wanted])
     # a connection that broke since then has lost the lock: fail before writing rather than after
     session.execute(text("SELECT 1"))
-    rows = _upsert(index, build, contents)
+    rows = _put(build, [content for content in contents if content.number in held], index.upsert)
+    # of a product without a record no row is in the collections, so there is none to replace
+    rows += _put(build, [content for content in contents if content.number not in held], index.insert)
     _delete_gone(index, build, held, wanted)
     _record(session, build, [(c.number, c.revision, wanted[c.number]) for c in contents if not c.deleted])
     removed = [content.number for content in contents if content.deleted]
@@ -97,12 +106,16 @@ def _keys(content: Content) -> Held:
     return Held(frozenset(row.key for row in content.images), frozenset(row.key for row in content.captions))
 
 
-def _upsert(index: VectorIndex, build: Build, contents: Sequence[Content]) -> int:
+def _put(
+    build: Build,
+    contents: Sequence[Content],
+    write: Callable[[str, Sequence[VectorRow]], None],
+) -> int:
     images = [row for content in contents for row in content.images]
     captions = [row for content in contents for row in content.captions]
     for name, rows in ((build.image_collection, images), (build.caption_collection, captions)):
         if rows:
-            index.upsert(name, rows)
+            write(name, rows)
     return len(images) + len(captions)
 
 
@@ -157,5 +170,6 @@ def _forget(session: Session, build: Build, numbers: Sequence[int]) -> None:
         session.execute(_FORGET, {"build": build.id, "numbers": list(numbers)})
 
 
-def _mark_unwritten(session: Session, build: Build, numbers: Sequence[int]) -> None:
+def mark_unwritten(session: Session, build: Build, numbers: Sequence[int]) -> None:
+    """Let ``numbers`` be due again, whatever is recorded of them."""
     session.execute(_UNWRITE, {"build": build.id, "numbers": list(numbers), "revision": UNWRITTEN})

@@ -20,6 +20,7 @@ from backend.blobs import BlobStore
 from backend.catalog.images import FetchLimits, fetch_due
 from backend.db import session_scope
 from backend.generations.features import Embedded, EmbedStage
+from backend.generations.fill import fill_from_features
 from backend.generations.index_writer import Written, write_due
 from backend.generations.repository import Build, writable_builds
 from backend.http import SafeFetcher
@@ -32,6 +33,9 @@ log = get_logger(__name__)
 
 INDEX_CHUNK = 256
 """Products written under the index lock at a time: about a second on Milvus Lite, so that nobody waits long for it."""
+
+BULK_S = 5.0
+"""Seconds for which products are written in bulk before fresh changes come first again."""
 
 FETCH_CHUNK = 64
 """Images leased at a time."""
@@ -200,8 +204,21 @@ class Round:
 
     def _write(self, build: Build) -> Written:
         written = write_due(self.ingest.sessions, self.ingest.index, build, INDEX_CHUNK)
+        self._count(written)
+        if written.products < INDEX_CHUNK:
+            return written
+        # there is more than a few: for a while in bulk, then what is fresh by then comes first again
+        until = time.monotonic() + BULK_S
+        return written + fill_from_features(
+            self.ingest.sessions,
+            self.ingest.index,
+            build,
+            stop=lambda: self.stop() or time.monotonic() > until,
+            on_progress=self._count,
+        )
+
+    def _count(self, written: Written) -> None:
         self.tally.add(IngestReport(products=written.products, removed=written.removed, rows=written.rows))
-        return written
 
     def _pause(self, took_s: float) -> None:
         """Wait until there is something new, and long enough that small writes do not slow the encoder down."""
