@@ -2,6 +2,7 @@
 
 import logging
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 import grpc
@@ -9,6 +10,7 @@ from pymilvus import MilvusClient
 from pymilvus.exceptions import MilvusException
 
 from backend.errors import Unavailable
+from backend.milvus_insert import InsertCall
 from backend.milvus_search import SearchCall
 from backend.vectors import Found, Vectors
 
@@ -89,6 +91,14 @@ class MilvusConnection:
                 if attempt == 2 or error.code() is not grpc.StatusCode.UNAVAILABLE:
                     raise failure from error
         raise AssertionError("the second attempt answers or raises")
+
+    def insert(self, name: str, entities: Sequence[dict[str, Any]]) -> None:
+        """Insert ``entities`` into ``name`` of a server, as :class:`InsertCall` does."""
+        client = self.client()
+        try:
+            InsertCall(client, self._token)(name, entities, timeout_s=WRITE_S)
+        except (MilvusException, grpc.RpcError) as error:
+            raise self.failure(client, error) from error
 
     def _searched(self, client: MilvusClient, name: str, vectors: Vectors, options: dict[str, Any]) -> list[Found]:
         held = self._search

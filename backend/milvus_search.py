@@ -5,6 +5,8 @@ processor time a search of 200 rows, where the call itself takes 0.6. The messag
 """
 
 import base64
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,26 +18,33 @@ from pymilvus.grpc_gen import common_pb2, milvus_pb2
 
 from backend.vectors import Found, Vectors
 
-_METHOD = "/milvus.proto.milvus.MilvusService/Search"
 _BOUNDED_TIMESTAMP = 2  # what clients of Milvus send for «bounded»: the server puts its own clock less the bound
 
 
-class SearchCall:
-    """Searches through the connection that ``client`` holds. Safe to share between threads.
+def direct_call(client: MilvusClient, token: str, method: str, request: Any, response: Any) -> Callable[..., Any]:
+    """``method`` of Milvus over the connection that ``client`` holds, past the interceptors, which copy every call.
 
     Args:
         client: a connected client; the call ends with its connection.
         token: what the client shows, user:password or a key; empty where Milvus asks for none.
+        method: its name.
+        request: class of the message it takes.
+        response: class of the message it gives.
     """
+    call = client._get_connection()._channel.unary_unary(  # noqa: SLF001
+        f"/milvus.proto.milvus.MilvusService/{method}",
+        request_serializer=request.SerializeToString,
+        response_deserializer=response.FromString,
+    )
+    metadata = [("authorization", base64.b64encode(token.encode()).decode())] if token else None
+    return partial(call, metadata=metadata)
+
+
+class SearchCall:
+    """Searches through the connection that ``client`` holds. Safe to share between threads."""
 
     def __init__(self, client: MilvusClient, token: str) -> None:
-        channel = client._get_connection()._channel  # noqa: SLF001  without its interceptors, which copy every call
-        self._call = channel.unary_unary(
-            _METHOD,
-            request_serializer=milvus_pb2.SearchRequest.SerializeToString,
-            response_deserializer=milvus_pb2.SearchResults.FromString,
-        )
-        self._metadata = [("authorization", base64.b64encode(token.encode()).decode())] if token else None
+        self._call = direct_call(client, token, "Search", milvus_pb2.SearchRequest, milvus_pb2.SearchResults)
 
     def __call__(
         self, name: str, vectors: Vectors, *, limit: int, expression: str, params: str, fresh: bool, timeout_s: float
@@ -73,7 +82,7 @@ class SearchCall:
             consistency_level=common_pb2.ConsistencyLevel.Strong if fresh else common_pb2.ConsistencyLevel.Bounded,
             guarantee_timestamp=0 if fresh else _BOUNDED_TIMESTAMP,
         )
-        answer = self._call(request, timeout=timeout_s, metadata=self._metadata)
+        answer = self._call(request, timeout=timeout_s)
         check_status(answer.status)
         return _found(answer.results, len(vectors))
 

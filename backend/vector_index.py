@@ -64,18 +64,23 @@ class VectorIndex(Collections):
         Raises:
             VectorRejected: a vector is not finite or has the wrong length, or a row has too many tags.
         """
-        self._put("upsert", name, rows)
+        self._put("upsert", name, rows, bulk=bulk)
 
-    def insert(self, name: str, rows: Sequence[VectorRow]) -> None:
+    def insert(self, name: str, rows: Sequence[VectorRow], *, bulk: bool = False) -> None:
         """Write ``rows``, none of whose keys is in the collection: a server spends a third less on it than on upserts.
 
+        Args:
+            name: the collection.
+            rows: what to write.
+            bulk: as of ``upsert``.
+
         Raises:
-            VectorRejected: as ``upsert``.
+            VectorRejected: as of ``upsert``.
         """
         # Lite looks the keys up in no time, and forgives a caller who was wrong
-        self._put("upsert" if self._milvus.is_lite else "insert", name, rows)
+        self._put("upsert" if self._milvus.is_lite else "insert", name, rows, bulk=bulk)
 
-    def _put(self, method: str, name: str, rows: Sequence[VectorRow]) -> None:
+    def _put(self, method: str, name: str, rows: Sequence[VectorRow], *, bulk: bool) -> None:
         latest = {row.key: row for row in rows}
         if not latest:
             return
@@ -83,7 +88,10 @@ class VectorIndex(Collections):
         entities = [stored(row, collection.dim, lite=lite) for row in latest.values()]
         with self._writing:
             for batch in _batches(entities):
-                self._milvus.ask(method, name, batch, timeout=WRITE_S)
+                if method == "insert":
+                    self._milvus.insert(name, batch)
+                else:
+                    self._milvus.ask(method, name, batch, timeout=WRITE_S)
             collection.unflushed += len(entities)
             if not bulk and collection.unflushed >= (_LITE_FLUSH_AFTER if lite else _SERVER_FLUSH_AFTER):
                 self._flush(name)

@@ -275,6 +275,40 @@ def test_the_most_tags_that_are_allowed_fit(index: VectorIndex, name: str) -> No
     assert index.fetch(name, [1])[1].tags == tags
 
 
+@pytest.mark.parametrize("dim", [2, 40])
+def test_inserted_rows_are_what_upserted_ones_would_be(index: VectorIndex, name: str, dim: int) -> None:
+    own = f"{name}_inserted"
+    index.create_collection(own, dim)
+    vectors = unit_rows(1_100, dim)
+    rows = [
+        VectorRow(
+            key=2**62 + place,
+            product=place // 2,
+            vector=vector,
+            in_stock=place % 3 == 0,
+            price=None if place % 5 == 0 else place / 8,
+            tags=tuple(range(-place % 4, place % 4)),
+        )
+        for place, vector in enumerate(vectors)
+    ]
+    index.insert(own, rows)
+    index.insert(own, [])
+    found = index.fetch(own, [one.key for one in rows])
+    assert len(found) == len(rows)
+    for one in rows:
+        kept = found[one.key]
+        assert (kept.product, kept.in_stock, kept.price, kept.tags) == (
+            one.product,
+            one.in_stock,
+            one.price,
+            one.tags,
+        )
+        assert np.allclose(kept.vector, one.vector, atol=1e-6)
+    index.drop_collection(own)
+    with pytest.raises(CollectionMissing):
+        index.insert(own, rows[:1])
+
+
 def test_collections_are_created_once_and_dropped_quietly(index: VectorIndex, name: str) -> None:
     index.upsert(name, [row(1, unit_rows(1)[0])])
     index.create_collection(name, DIM)

@@ -19,7 +19,7 @@ from backend.db import session_scope
 from backend.generations.due import due_behind
 from backend.generations.index_content import Content, read_contents
 from backend.generations.index_writer import Written, mark_unwritten, write_contents
-from backend.generations.repository import Build, is_written, lock_index
+from backend.generations.repository import Build, is_written, live_build, lock_index
 from backend.vector_index import VectorIndex
 
 PAGE = 1_000
@@ -63,6 +63,8 @@ def fill_from_features(
         if on_progress is not None:
             on_progress(written)
         if last is None:
+            for name in build.collections if total.rows else ():
+                index.flush(name)
             break
         after = last
     return total
@@ -100,6 +102,8 @@ class _Stretch:
         self, session: Session, reader: ThreadPoolExecutor, after: int, begun: list[int]
     ) -> tuple[Written, int | None]:
         until = time.monotonic() + STRETCH_S
+        live = live_build(session)
+        searched = live is not None and live.id == self._build.id
         total = Written()
         ahead: Future[_Page] = reader.submit(self._read, after)
         while (page := ahead.result()).last is not None:
@@ -107,7 +111,7 @@ class _Stretch:
             if goes_on:
                 ahead = reader.submit(self._read, page.last)
             begun += [content.number for content in page.contents]
-            total += write_contents(self._sessions, session, self._index, self._build, page.contents)
+            total += write_contents(self._sessions, session, self._index, self._build, page.contents, bulk=not searched)
             if not goes_on:
                 return total, page.last
         return total, None

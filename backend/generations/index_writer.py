@@ -13,7 +13,7 @@ The steps of :func:`write_due`, and what a crash between them leaves:
 After a crash in 2 or 3 the product is still due and everything is done again.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import text
@@ -24,7 +24,7 @@ from backend.db import session_scope
 from backend.generations.due import indexable
 from backend.generations.index_content import Content, read_contents
 from backend.generations.repository import Build, is_written, lock_index
-from backend.vector_index import VectorIndex, VectorRow
+from backend.vector_index import VectorIndex
 
 UNWRITTEN = -1
 """Revision of a product whose rows were begun and not finished; no product has it, so it stays due."""
@@ -83,18 +83,25 @@ def _write(
 
 
 def write_contents(
-    sessions: sessionmaker[Session], session: Session, index: VectorIndex, build: Build, contents: Sequence[Content]
+    sessions: sessionmaker[Session],
+    session: Session,
+    index: VectorIndex,
+    build: Build,
+    contents: Sequence[Content],
+    *,
+    bulk: bool = False,
 ) -> Written:
-    """Steps 2 to 4 for ``contents``, read under the index lock that ``session`` holds; its commit ends the last."""
+    """Steps 2 to 4 for ``contents``, read under the index lock that ``session`` holds; its commit ends the last.
+
+    ``bulk`` says that nobody searches the build yet, as :meth:`VectorIndex.upsert` has it.
+    """
     held = _held(session, build, [content.number for content in contents])
     wanted = {content.number: _keys(content) for content in contents}
     with session_scope(sessions) as intent:
         _record(intent, build, [(n, UNWRITTEN, held.get(n, Held()) | wanted[n]) for n in wanted])
     # a connection that broke since then has lost the lock: fail before writing rather than after
     session.execute(text("SELECT 1"))
-    rows = _put(build, [content for content in contents if content.number in held], index.upsert)
-    # of a product without a record no row is in the collections, so there is none to replace
-    rows += _put(build, [content for content in contents if content.number not in held], index.insert)
+    rows = _upsert(index, build, contents, held, bulk=bulk)
     _delete_gone(index, build, held, wanted)
     _record(session, build, [(c.number, c.revision, wanted[c.number]) for c in contents if not c.deleted])
     removed = [content.number for content in contents if content.deleted]
@@ -106,17 +113,16 @@ def _keys(content: Content) -> Held:
     return Held(frozenset(row.key for row in content.images), frozenset(row.key for row in content.captions))
 
 
-def _put(
-    build: Build,
-    contents: Sequence[Content],
-    write: Callable[[str, Sequence[VectorRow]], None],
-) -> int:
-    images = [row for content in contents for row in content.images]
-    captions = [row for content in contents for row in content.captions]
-    for name, rows in ((build.image_collection, images), (build.caption_collection, captions)):
-        if rows:
-            write(name, rows)
-    return len(images) + len(captions)
+def _upsert(index: VectorIndex, build: Build, contents: Sequence[Content], held: dict[int, Held], *, bulk: bool) -> int:
+    # of a product without a record no row is in the collections, so there is none to replace
+    known = [content for content in contents if content.number in held]
+    new = [content for content in contents if content.number not in held]
+    for name, side in ((build.image_collection, "images"), (build.caption_collection, "captions")):
+        if rows := [row for content in known for row in getattr(content, side)]:
+            index.upsert(name, rows, bulk=bulk)
+        if rows := [row for content in new for row in getattr(content, side)]:
+            index.insert(name, rows, bulk=bulk)
+    return sum(len(content.images) + len(content.captions) for content in contents)
 
 
 def _delete_gone(index: VectorIndex, build: Build, held: dict[int, Held], wanted: dict[int, Held]) -> None:
