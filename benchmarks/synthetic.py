@@ -176,7 +176,7 @@ def _write_generation(session: Session, dim: int, calibration: Calibration) -> I
 
 def _fill(index: VectorIndex, name: str, side: Side, keys: NDArray[np.int64], rows: dict[int, dict[str, Any]]) -> None:
     for start in range(0, len(keys), 2000):
-        index.upsert(
+        index.insert(
             name,
             [
                 VectorRow(
@@ -194,5 +194,6 @@ def _fill(index: VectorIndex, name: str, side: Side, keys: NDArray[np.int64], ro
                     strict=True,
                 )
             ],
+            bulk=True,
         )
     index.flush(name)
