@@ -12,11 +12,9 @@ from psycopg2.errors import UniqueViolation
 from sqlalchemy.orm import Session, sessionmaker
 
 from backend.db import session_scope
+from backend.generations.binary_copy import HEADER, TRAILER
 from backend.generations.due import Kind, seen_among
 from backend.ml.tokens import PackedTokens
-
-_HEADER = b"PGCOPY\n\xff\r\n\0" + struct.pack("!ii", 0, 0)
-_TRAILER = struct.pack("!h", -1)
 
 
 @dataclass(frozen=True)
@@ -71,7 +69,7 @@ def _copy_tokens(session: Session, encoder_id: str, kind: Kind, features: Sequen
 def _copy(session: Session, table: str, rows: Iterable[Sequence[str | bytes | None]]) -> None:
     """COPY ``rows`` into ``table``, whose fields are text, bytea and ready-packed integers."""
     body = io.BytesIO()
-    body.write(_HEADER)
+    body.write(HEADER)
     for row in rows:
         body.write(struct.pack("!h", len(row)))
         for field in row:
@@ -81,7 +79,7 @@ def _copy(session: Session, table: str, rows: Iterable[Sequence[str | bytes | No
             data = field.encode() if isinstance(field, str) else field
             body.write(struct.pack("!i", len(data)))
             body.write(data)
-    body.write(_TRAILER)
+    body.write(TRAILER)
     body.seek(0)
     connection: Any = session.connection().connection
     with connection.cursor() as cursor:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from backend.generations.binary_copy import read_rows
 from backend.generations.heads import through_item_head
 from backend.generations.repository import Build
 from backend.vector_index import VectorRow
@@ -39,22 +40,22 @@ _PRODUCTS = text("""
 
 # scalar subqueries for the reason given in due.py
 _ROWS = {
-    "image": text("""
+    "image": """
         SELECT c.id, c.product, (
             SELECT f.vector FROM features f
-            WHERE f.encoder_id = :encoder AND f.kind = 'image' AND f.subject = c.content_hash) AS vector, (
+            WHERE f.encoder_id = %(encoder)s AND f.kind = 'image' AND f.subject = c.content_hash), (
             SELECT true FROM refusals f
-            WHERE f.encoder_id = :encoder AND f.kind = 'image' AND f.subject = c.content_hash) AS refused
-        FROM product_images c WHERE c.product = ANY(:numbers) AND c.state = 'ready' ORDER BY c.id
-    """),
-    "caption": text("""
+            WHERE f.encoder_id = %(encoder)s AND f.kind = 'image' AND f.subject = c.content_hash)
+        FROM product_images c WHERE c.product = ANY(%(numbers)s::bigint[]) AND c.state = 'ready' ORDER BY c.id
+    """,
+    "caption": """
         SELECT c.id, c.product, (
             SELECT f.vector FROM features f
-            WHERE f.encoder_id = :encoder AND f.kind = 'text' AND f.subject = c.text_hash) AS vector, (
+            WHERE f.encoder_id = %(encoder)s AND f.kind = 'text' AND f.subject = c.text_hash), (
             SELECT true FROM refusals f
-            WHERE f.encoder_id = :encoder AND f.kind = 'text' AND f.subject = c.text_hash) AS refused
-        FROM captions c WHERE c.product = ANY(:numbers) AND c.error IS NULL ORDER BY c.id
-    """),
+            WHERE f.encoder_id = %(encoder)s AND f.kind = 'text' AND f.subject = c.text_hash)
+        FROM captions c WHERE c.product = ANY(%(numbers)s::bigint[]) AND c.error IS NULL ORDER BY c.id
+    """,
 }
 
 
@@ -103,14 +104,21 @@ def _read_vectors(
     session: Session, build: Build, side: str, numbers: Sequence[int]
 ) -> dict[int, list[tuple[int, NDArray[np.float32] | None]]]:
     """Row key and vector, as the index holds it, of each image or caption; by product."""
-    values = {"encoder": build.encoder_id, "numbers": list(numbers)}
-    # what this encoder refused has no row here, and is not waited for
-    found = [row for row in session.execute(_ROWS[side], values) if row.vector is not None or not row.refused]
-    joined = b"".join(bytes(row.vector) for row in found if row.vector is not None)
-    raw = np.frombuffer(joined, dtype="<f4").reshape(-1, build.dim)
-    vectors = iter(through_item_head(build.item_heads, side, raw))
+    found: list[tuple[int, int, bytes | None]] = []
+    for sent_key, sent_product, vector, refused in read_rows(
+        session, _ROWS[side], {"encoder": build.encoder_id, "numbers": list(numbers)}
+    ):
+        # what this encoder refused has no row here, and is not waited for
+        if vector is not None or refused is None:
+            found.append((_number(sent_key), _number(sent_product), vector))
+    raw = np.frombuffer(b"".join(vector for _, _, vector in found if vector is not None), dtype="<f4")
+    vectors = iter(through_item_head(build.item_heads, side, raw.reshape(-1, build.dim)))
     by_product: dict[int, list[tuple[int, NDArray[np.float32] | None]]] = {}
-    for row in found:
-        vector = None if row.vector is None else next(vectors)
-        by_product.setdefault(row.product, []).append((row.id, vector))
+    for key, product, vector in found:
+        by_product.setdefault(product, []).append((key, None if vector is None else next(vectors)))
     return by_product
+
+
+def _number(sent: bytes | None) -> int:
+    """A bigint as PostgreSQL sends it; the columns asked for here are never null."""
+    return int.from_bytes(sent or b"", "big", signed=True)
