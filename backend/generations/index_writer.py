@@ -101,7 +101,7 @@ def write_contents(
         _record(intent, build, [(n, UNWRITTEN, held.get(n, Held()) | wanted[n]) for n in wanted])
     # a connection that broke since then has lost the lock: fail before writing rather than after
     session.execute(text("SELECT 1"))
-    rows = _upsert(index, build, contents, held, bulk=bulk)
+    rows = _upsert(index, build, contents, held, bulk)
     _delete_gone(index, build, held, wanted)
     _record(session, build, [(c.number, c.revision, wanted[c.number]) for c in contents if not c.deleted])
     removed = [content.number for content in contents if content.deleted]
@@ -113,7 +113,7 @@ def _keys(content: Content) -> Held:
     return Held(frozenset(row.key for row in content.images), frozenset(row.key for row in content.captions))
 
 
-def _upsert(index: VectorIndex, build: Build, contents: Sequence[Content], held: dict[int, Held], *, bulk: bool) -> int:
+def _upsert(index: VectorIndex, build: Build, contents: Sequence[Content], held: dict[int, Held], bulk: bool) -> int:
     # of a product without a record no row is in the collections, so there is none to replace
     known = [content for content in contents if content.number in held]
     new = [content for content in contents if content.number not in held]

@@ -96,10 +96,10 @@ def test_repairs_what_a_crash_left(
 ) -> None:
     real, calls = getattr(index_writer, step), iter(range(100))
 
-    def dying(*arguments: object, **options: object) -> object:
+    def dying(*arguments: object) -> object:
         if next(calls) == 2:
             raise Crash
-        return real(*arguments, **options)
+        return real(*arguments)
 
     with monkeypatch.context() as patch:
         patch.setattr(index_writer, step, dying)

@@ -241,8 +241,8 @@ def test_writer_whose_lock_was_lost_leaves_its_products_due(
     embed()
     upsert = index_writer._upsert
 
-    def break_connection(*arguments: object, bulk: bool) -> int:
-        rows = upsert(*arguments, bulk=bulk)  # type: ignore[arg-type]
+    def break_connection(*arguments: object) -> int:
+        rows = upsert(*arguments)  # type: ignore[arg-type]
         with session_scope(sessions) as session:
             session.execute(
                 text(
