@@ -99,14 +99,14 @@ def test_image_that_cannot_be_fetched_leaves_its_product_found_by_words(
 def test_run_that_is_stopped_leaves_the_rest_due(
     make: Callable[..., Ingest], sessions: sessionmaker[Session], blobs: BlobStore, index: VectorIndex, build: Build
 ) -> None:
-    upsert(sessions, blobs, 60)
+    upsert(sessions, blobs, 160)  # more than batches that are under way
     stop = threading.Event()
 
     def stop_early(report: IngestReport) -> None:
         if report.images:
             stop.set()
 
-    assert make().run_due(stop.is_set, stop_early).images < 60
+    assert make().run_due(stop.is_set, stop_early).images < 160
     make().run_due()
     assert agrees(sessions, index, build)
 
