@@ -21,14 +21,15 @@ class Turns:
         self._patience_s = patience_s
         self._changed = threading.Condition()
         self._busy = False
+        self._overdue = False
         self._first_seen = -math.inf
 
     @contextmanager
     def first(self) -> Iterator[None]:
-        """Wait for the batch that is being encoded, and for no other."""
+        """Wait for the batch that is being encoded, and for no other but one that has waited too long."""
         with self._changed:
             self._first_seen = time.monotonic()
-            self._changed.wait_for(lambda: not self._busy)
+            self._changed.wait_for(lambda: not self._busy and not self._overdue)
             self._busy = True
         try:
             yield
@@ -43,7 +44,9 @@ class Turns:
         with self._changed:
             while self._busy or (time.monotonic() < min(until, self._first_seen + QUIET_S)):
                 self._changed.wait(QUIET_S)
-            self._busy = True
+                # who encodes without a pause takes the next turn before we wake
+                self._overdue = time.monotonic() >= until
+            self._busy, self._overdue = True, False
         try:
             yield
         finally:

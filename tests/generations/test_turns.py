@@ -18,7 +18,7 @@ def test_second_waits_while_the_first_comes_again_and_again_but_not_for_ever(mon
                 order.append("first")
                 time.sleep(0.02)
 
-    thread = threading.Thread(target=live)
+    thread = threading.Thread(target=live, daemon=True)
     thread.start()
     time.sleep(0.1)
     began = time.monotonic()
@@ -36,7 +36,7 @@ def test_second_goes_at_once_when_nobody_else_encodes_and_the_first_waits_for_th
     turns, began = Turns(), time.monotonic()
     with turns.second():
         assert time.monotonic() - began < 2, "its patience is longer"
-        waiting = threading.Thread(target=lambda: turns.first().__enter__())
+        waiting = threading.Thread(target=lambda: turns.first().__enter__(), daemon=True)
         waiting.start()
         waiting.join(0.2)
         assert waiting.is_alive()
