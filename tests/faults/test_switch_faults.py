@@ -3,10 +3,11 @@
 import multiprocessing
 import os
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import event, func, select
@@ -32,7 +33,7 @@ from backend.generations.retire import ALIASES
 from backend.http import SafeFetcher
 from backend.ml.encoder import Encoder
 from backend.settings import Settings
-from backend.vector_index import VectorIndex, VectorRow
+from backend.vector_index import VectorIndex
 from tests.fixtures.encoders import TINY_CLIP, write_encoder
 from tests.generations.conftest import picture
 
@@ -40,8 +41,6 @@ pytestmark = pytest.mark.faults
 
 STEPS = ("open", "create", "backfill", "verify", "calibrate", "promote")
 PRODUCTS = 40
-
-upsert = VectorIndex.upsert
 
 
 @dataclass(frozen=True)
@@ -76,7 +75,8 @@ def work(place: Place, step: str, moment: str) -> None:
             if moment == "uncommitted":
                 event.listen(Session, "before_commit", die_if_it_moves)
             if moment == "amid":
-                VectorIndex.upsert = write_and_die  # type: ignore[method-assign]
+                VectorIndex.upsert = dying_behind(VectorIndex.upsert)  # type: ignore[method-assign]
+                VectorIndex.insert = dying_behind(VectorIndex.insert)  # type: ignore[method-assign]
         return do(self, build, stop)
 
     Builder._do = deadly  # type: ignore[method-assign]
@@ -93,9 +93,12 @@ def die_if_it_moves(session: Session) -> None:
         die()
 
 
-def write_and_die(self: VectorIndex, name: str, rows: Sequence[VectorRow]) -> None:
-    upsert(self, name, rows)
-    die()
+def dying_behind(write: Callable[..., None]) -> Callable[..., None]:
+    def write_and_die(*arguments: Any, **options: Any) -> None:
+        write(*arguments, **options)
+        die()
+
+    return write_and_die
 
 
 @event.listens_for(Session, "before_flush")

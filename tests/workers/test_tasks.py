@@ -76,7 +76,7 @@ def done(sessions: sessionmaker[Session], index: VectorIndex) -> bool:
 
 
 def test_every_task_that_is_sent_by_name_is_there() -> None:
-    names = {value for name, value in vars(queue).items() if name.isupper() and "." in str(value)}
+    names = {value for name, value in vars(queue).items() if name.isupper() and isinstance(value, str) and "." in value}
     assert {queue.INGEST_DUE, queue.SWEEP} <= names <= set(app.tasks)
     assert app.conf.task_acks_late
     assert {entry["task"] for entry in schedule.conf.beat_schedule.values()} <= names
