@@ -103,9 +103,7 @@ class MilvusConnection:
     def _searched(self, client: MilvusClient, name: str, vectors: Vectors, options: dict[str, Any]) -> list[Found]:
         held = self._search
         if held is None or held[0] is not client:
-            if held is not None:
-                held[1].close()
-            held = self._search = (client, SearchCall(client, self._uri, self._token))
+            held = self._search = (client, SearchCall(client, self._token))
         try:
             return held[1](name, vectors, **options)
         except MilvusException as error:
