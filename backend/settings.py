@@ -144,7 +144,7 @@ class Settings(BaseSettings):
         default=30.0, gt=0, description="Days for which deliveries of webhooks are kept."
     )
     webhook_durable: bool = Field(
-        default=False, description="A webhook is answered once it is on disk, rather than milliseconds before."
+        default=True, description="A webhook is answered once it is on disk, rather than milliseconds before."
     )
     shop_currency: str | None = Field(
         default=None, pattern="^[A-Za-z]{3}$", description="Currency of prices that name none, as EUR."

@@ -35,7 +35,7 @@ def test_the_defaults_in_the_table_are_the_defaults() -> None:
     given = {
         "MORELIKE_IMAGE_ALLOWED_HOSTS": "[]",
         "MORELIKE_DEMO": "false",
-        "MORELIKE_WEBHOOK_DURABLE": "false",
+        "MORELIKE_WEBHOOK_DURABLE": "true",
         "MORELIKE_LOG_JSON": "false",
     }
     given["MORELIKE_CAPTION_PROMPTS"] = "[]"

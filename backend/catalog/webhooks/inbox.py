@@ -65,7 +65,7 @@ class Inbox:
         secrets: Mapping[str, Sequence[str]],
         platforms: Sequence[Platform] = PLATFORMS,
         *,
-        durable: bool = False,
+        durable: bool = True,
     ) -> None:
         self._engine = engine
         self._durable = durable
