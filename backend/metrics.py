@@ -1,7 +1,5 @@
 """What this process counts, for Prometheus. Rooms observe here; ``/metrics`` shows it."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from time import perf_counter
 
 from prometheus_client import Counter, Histogram
@@ -20,11 +18,16 @@ DELIVERIES = Counter("morelike_webhook_deliveries_total", "Deliveries of webhook
 LIMITER_DOWN = Counter("morelike_rate_limiter_down_total", "Requests let through because Redis did not answer.")
 
 
-@contextmanager
-def search_stage(name: str) -> Iterator[None]:
+class search_stage:  # noqa: N801  used like a function; a generator would take twice the time
     """Observe the time of the block as the stage ``name`` of a search."""
-    begun = perf_counter()
-    try:
-        yield
-    finally:
-        SEARCH_STAGES.labels(name).observe(perf_counter() - begun)
+
+    __slots__ = ("_begun", "_stage")
+
+    def __init__(self, name: str) -> None:
+        self._stage = SEARCH_STAGES.labels(name)
+
+    def __enter__(self) -> None:
+        self._begun = perf_counter()
+
+    def __exit__(self, *_: object) -> None:
+        self._stage.observe(perf_counter() - self._begun)

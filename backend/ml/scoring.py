@@ -204,13 +204,11 @@ def fuse_candidates(
 
     ``others`` are candidates found by other means (words): on each side where they were not retrieved they are bounded.
     """
-    image_products, image_best = best_per_product(image_hits.products, image_hits.scores)
-    caption_products, caption_best = best_per_product(caption_hits.products, caption_hits.scores)
-    products = np.union1d(image_products, caption_products)
-    if others is not None and len(others):
-        products = np.union1d(products, others)
-    image, image_bound = _spread(products, image_products, image_best, image_hits)
-    caption, caption_bound = _spread(products, caption_products, caption_best, caption_hits)
+    found = (image_hits.products, caption_hits.products, np.empty(0, dtype=np.int64) if others is None else others)
+    products, places = np.unique(np.concatenate(found).astype(np.int64, copy=False), return_inverse=True)
+    behind = len(image_hits.products)
+    image, image_bound = _spread(products, places[:behind], image_hits)
+    caption, caption_bound = _spread(products, places[behind : behind + len(caption_hits.products)], caption_hits)
     return _ordered(products, combine(image, caption, calibration, kind), image_bound, caption_bound)
 
 
@@ -286,18 +284,22 @@ def _ordered(
     return Fused(products[order], scores[order], image_bound[order], caption_bound[order])
 
 
-def _spread(
-    products: Ints, known: Ints, best: NDArray[np.float64], hits: SideHits
-) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """``best`` over all ``products``: the floor where bounded, NaN where there is no row; and which are bounded."""
-    values = np.full(len(products), np.nan)
-    values[np.searchsorted(products, known)] = best
-    if hits.complete or len(best) == 0:
+def _spread(products: Ints, places: Ints, hits: SideHits) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Best of ``hits`` for each of ``products`` (m,), and which are only bounded; its rows lie at ``places`` of them.
+
+    The floor stands where bounded, NaN where there is no row.
+    """
+    values = np.full(len(products), -np.inf)
+    np.maximum.at(values, places, hits.scores)
+    absent = np.isneginf(values)
+    if hits.complete or not len(places):
+        values[absent] = np.nan
         return values, np.zeros(len(products), dtype=np.bool_)
-    bounded = np.isnan(values)
+    bounded = absent
     if len(hits.looked_up):
-        bounded &= ~np.isin(products, hits.looked_up)
-    values[bounded] = best.min() if hits.floor is None else hits.floor
+        bounded = absent & ~np.isin(products, hits.looked_up)
+        values[absent] = np.nan
+    values[bounded] = values[~absent].min() if hits.floor is None else hits.floor
     return values, bounded
 
 
