@@ -91,6 +91,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
 def _spare_collector() -> None:
     """Let the collector of cycles pass over what lives as long as the process: it took 5 % of a search."""
+    if gc.get_freeze_count():  # another app of this process did it: what that one left behind must not stay for good
+        return
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 50, 100)
