@@ -1,5 +1,6 @@
 """The composition root of the API: makes every component once and hands it to the rooms' routes."""
 
+import atexit
 import gc
 import logging
 from collections.abc import AsyncIterator, Callable
@@ -95,6 +96,7 @@ def _spare_collector() -> None:
         return
     gc.collect()
     gc.freeze()
+    atexit.register(gc.unfreeze)  # libraries that count what they leave behind at the end would complain
     gc.set_threshold(20_000, 50, 100)
 
 
