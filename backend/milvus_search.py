@@ -36,7 +36,9 @@ def direct_call(client: MilvusClient, token: str, method: str, request: Any, res
         request_serializer=request.SerializeToString,
         response_deserializer=response.FromString,
     )
-    metadata = [("authorization", base64.b64encode(token.encode()).decode())] if token else None
+    metadata = [("dbname", client._config.db_name)]  # noqa: SLF001  the address may name a database
+    if token:
+        metadata.append(("authorization", base64.b64encode(token.encode()).decode()))
     return partial(call, metadata=metadata)
 
 

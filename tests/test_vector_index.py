@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from uuid import uuid4
 
 import numpy as np
 import pytest
@@ -307,6 +308,24 @@ def test_inserted_rows_are_what_upserted_ones_would_be(index: VectorIndex, name:
     index.drop_collection(own)
     with pytest.raises(CollectionMissing):
         index.insert(own, rows[:1])
+
+
+def test_a_database_that_the_address_names_is_apart_from_the_others(index: VectorIndex, milvus_uri: str) -> None:
+    name = f"d{uuid4().hex[:12]}"
+    client = MilvusClient(milvus_uri)
+    client.create_database(name)
+    own = VectorIndex(f"{milvus_uri}/{name}")
+    vector = unit_rows(1)
+    own.create_collection("apart", DIM)
+    own.insert("apart", [row(1, vector[0])])
+    own.upsert("apart", [row(2, vector[0])])
+    [hits] = own.search("apart", vector, 5, fresh=True)
+    assert {hit.key for hit in hits} == {1, 2}
+    assert not index.has_collection("apart")
+    with pytest.raises(CollectionMissing):
+        index.search("apart", vector, 5)
+    own.drop_collection("apart")
+    client.drop_database(name)
 
 
 def test_collections_are_created_once_and_dropped_quietly(index: VectorIndex, name: str) -> None:
