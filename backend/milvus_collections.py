@@ -21,6 +21,7 @@ class _Collection:
 
     dim: int
     unflushed: int = field(default=0)
+    writing: threading.Lock = field(default_factory=threading.Lock)
 
 
 class Collections:
@@ -122,8 +123,12 @@ class Collections:
 
     def flush(self, name: str) -> None:
         """Make what was written quick to search. A server goes on with it in the background: see ``is_finished``."""
-        with self._writing:
+        with self._writer_of(name):
             self._flush(name)
+
+    def _writer_of(self, name: str) -> threading.Lock:
+        """What a writer of ``name`` holds: a server takes rows of several collections at a time, Lite does not."""
+        return self._writing if self._milvus.is_lite else self._collection(name).writing
 
     def _flush(self, name: str) -> None:
         lite = self._milvus.is_lite

@@ -86,7 +86,7 @@ class VectorIndex(Collections):
             return
         collection, lite = self._collection(name), self._milvus.is_lite
         entities = [stored(row, collection.dim, lite=lite) for row in latest.values()]
-        with self._writing:
+        with self._writer_of(name):
             for batch in _batches(entities):
                 if method == "insert":
                     self._milvus.insert(name, batch)
@@ -98,7 +98,7 @@ class VectorIndex(Collections):
 
     def delete_keys(self, name: str, keys: Sequence[int]) -> None:
         """Delete the rows of ``keys``; keys that are not there are no error."""
-        with self._writing:
+        with self._writer_of(name):
             for batch in _batches([int(key) for key in keys]):
                 self._milvus.ask("delete", name, ids=batch, timeout=WRITE_S)
 

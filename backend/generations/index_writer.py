@@ -14,6 +14,7 @@ After a crash in 2 or 3 the product is still due and everything is done again.
 """
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from sqlalchemy import text
@@ -117,11 +118,17 @@ def _upsert(index: VectorIndex, build: Build, contents: Sequence[Content], held:
     # of a product without a record no row is in the collections, so there is none to replace
     known = [content for content in contents if content.number in held]
     new = [content for content in contents if content.number not in held]
-    for name, side in ((build.image_collection, "images"), (build.caption_collection, "captions")):
+
+    def write(name: str, side: str) -> None:
         if rows := [row for content in known for row in getattr(content, side)]:
             index.upsert(name, rows, bulk=bulk)
         if rows := [row for content in new for row in getattr(content, side)]:
             index.insert(name, rows, bulk=bulk)
+
+    with ThreadPoolExecutor(1, "captions") as beside:
+        captions = beside.submit(write, build.caption_collection, "captions")
+        write(build.image_collection, "images")
+        captions.result()
     return sum(len(content.images) + len(content.captions) for content in contents)
 
 
