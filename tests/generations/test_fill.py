@@ -38,7 +38,8 @@ def embed(sessions: sessionmaker[Session], shop: Shop, tiny_encoder: Encoder, bu
 
 @pytest.fixture
 def full(shop: Shop, embed: Callable[[], None], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fill, "LITE_PAGE", 2)
+    for size in ("PAGE", "LITE_PAGE"):
+        monkeypatch.setattr(fill, size, 2)
     for place in range(PRODUCTS):
         shop.put(f"p{place}", pictures=(picture(place),))
     embed()
