@@ -25,12 +25,12 @@ function item({id, title, state, fact, steps, docs}) {
         h("p", {class: "docs"}, "See ", h("code", {}, docs)))));
 }
 
-/** `fill` moves elements and their listeners, so there is nothing to do but keep what was folded away folded. */
+/** Keep what was folded away folded: written down as it is asked for, since the toggle event comes later than a new look may. */
 function listen(place) {
   for (const details of place.querySelectorAll("details")) {
     const key = `morelike-folded-${details.closest("[data-check]").dataset.check}`;
     if (sessionStorage.getItem(key)) details.open = sessionStorage.getItem(key) === "open";
-    details.addEventListener("toggle", () => sessionStorage.setItem(key, details.open ? "open" : "closed"));
+    details.querySelector("summary").addEventListener("click", () => sessionStorage.setItem(key, details.open ? "closed" : "open"));
   }
 }
 
