@@ -9,7 +9,8 @@ import backend.catalog.captioning.models
 import backend.catalog.models
 import backend.catalog.webhooks.models
 import backend.events.models
-import backend.generations.models  # noqa: F401  every room's tables are registered on Base
+import backend.generations.models
+import backend.search.refinement.models  # noqa: F401  every room's tables are registered on Base
 from backend.db import Base, connect
 
 

@@ -40,19 +40,21 @@ class ListServed:
     device: str | None = None
     query_type: str | None = None
     parent_id: str | None = None
+    root_id: str | None = None
     turn: int = 1
+    refinement: dict[str, Any] | None = None
     experiments: dict[str, Any] = field(default_factory=dict)
 
 
 RECORDING = """
     relaxed AS (SELECT set_config('synchronous_commit', 'off', true)),
     list AS (
-      INSERT INTO served_lists (query_id, parent_id, turn, generation_id, experiments, request, total, total_is,
-                                shopper_id, session_id, surface, device, query_type)
-      SELECT CAST(:query_id AS text), CAST(:parent_id AS text), CAST(:turn AS smallint),
-             CAST(:generation_id AS bigint), CAST(:experiments AS jsonb), CAST(:request AS jsonb), page.total,
-             CAST(:total_is AS text), CAST(:shopper_id AS text), CAST(:session_id AS text), CAST(:surface AS text),
-             CAST(:device AS text), CAST(:query_type AS text)
+      INSERT INTO served_lists (query_id, parent_id, root_id, refinement, turn, generation_id, experiments, request,
+                                total, total_is, shopper_id, session_id, surface, device, query_type)
+      SELECT CAST(:query_id AS text), CAST(:parent_id AS text), CAST(:root_id AS text), CAST(:refinement AS jsonb),
+             CAST(:turn AS smallint), CAST(:generation_id AS bigint), CAST(:experiments AS jsonb),
+             CAST(:request AS jsonb), page.total, CAST(:total_is AS text), CAST(:shopper_id AS text),
+             CAST(:session_id AS text), CAST(:surface AS text), CAST(:device AS text), CAST(:query_type AS text)
       FROM relaxed, page WHERE page.recorded RETURNING query_id),
     recorded AS (
       INSERT INTO served_pages (query_id, first_position, product_ids, scores)
@@ -79,6 +81,7 @@ def recorded_values(served: ListServed) -> dict[str, Any]:
     return vars(served) | {
         "request": orjson.dumps(served.request).decode(),
         "experiments": orjson.dumps(served.experiments).decode(),
+        "refinement": None if served.refinement is None else orjson.dumps(served.refinement).decode(),
     }
 
 

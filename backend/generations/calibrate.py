@@ -57,6 +57,8 @@ def recalibrate(session: Session, *, actor: str) -> int | None:
         index_build_id=build.id,
         query_heads=live.query_heads,
         calibration=measured,
+        summarizer_id=live.summarizer_id,
+        feedback=live.feedback,
         data_range=live.data_range,
         gate_report=live.gate_report,
         code_version=code_version(),

@@ -15,6 +15,7 @@ from sqlalchemy import (
     LargeBinary,
     String,
     Text,
+    UniqueConstraint,
     func,
     text,
 )
@@ -77,7 +78,7 @@ class IndexRow(Base):
 
 
 class Generation(Base):
-    """(index build, query heads, calibration, provenance): immutable but for its state."""
+    """(index build, query heads, calibration, summarizer, provenance): immutable but for its state."""
 
     __tablename__ = "generations"
 
@@ -85,6 +86,8 @@ class Generation(Base):
     index_build_id: Mapped[int] = mapped_column(ForeignKey("index_builds.id"))
     query_heads: Mapped[bytes | None] = mapped_column(LargeBinary)
     calibration: Mapped[dict[str, Any]] = mapped_column()
+    summarizer_id: Mapped[int | None] = mapped_column(ForeignKey("summarizers.id"))
+    feedback: Mapped[dict[str, Any]] = mapped_column(server_default="{}")  # fitted for relevance feedback
     data_range: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
     gate_report: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
     code_version: Mapped[str] = mapped_column(String(40))
@@ -95,6 +98,21 @@ class Generation(Base):
     replaced: Mapped[int | None] = mapped_column(ForeignKey("generations.id"))  # where a rollback of it leads
 
     __table_args__ = (Index("uq_generations_one_live", "state", unique=True, postgresql_where=text("state = 'live'")),)
+
+
+class SummarizerRecord(Base):
+    """Weights of an attentive summarizer that was trained for one encoder; generations name the one they use."""
+
+    __tablename__ = "summarizers"
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    encoder_id: Mapped[str] = mapped_column(ForeignKey("encoders.id"))
+    weights_hash: Mapped[str] = mapped_column(String(64))
+    weights: Mapped[bytes] = mapped_column(LargeBinary)  # safetensors; its header carries the configuration
+    report: Mapped[dict[str, Any]] = mapped_column(server_default="{}")  # what its training measured
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+
+    __table_args__ = (UniqueConstraint("encoder_id", "weights_hash"),)
 
 
 class Refusal(Base):

@@ -3,8 +3,8 @@
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session, sessionmaker
@@ -40,6 +40,8 @@ class Serving:
     caption_collection: str
     query_heads: bytes | None
     calibration: Calibration
+    summarizer_id: int | None = None
+    feedback: dict[str, Any] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -68,6 +70,8 @@ def load_serving(session: Session) -> Serving | None:
         caption_collection=build.caption_collection,
         query_heads=generation.query_heads,
         calibration=Calibration.from_json(generation.calibration),
+        summarizer_id=generation.summarizer_id,
+        feedback=generation.feedback,
     )
 
 

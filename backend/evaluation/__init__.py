@@ -1,0 +1,1 @@
+"""Quality measured: datasets, protocols, tables and pictures."""

@@ -1,0 +1,1 @@
+"""What is trained from a shop: the attentive summarizer."""
