@@ -25,7 +25,7 @@ def upgrade() -> None:
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.func.now(), nullable=False),
         sa.ForeignKeyConstraint(["encoder_id"], ["encoders.id"], name="fk_summarizers_encoder_id_encoders"),
         sa.PrimaryKeyConstraint("id", name="pk_summarizers"),
-        sa.UniqueConstraint("encoder_id", "weights_hash", name="uq_summarizers_encoder_id"),
+        sa.UniqueConstraint("encoder_id", "weights_hash", name="uq_summarizers_encoder_id_weights_hash"),
     )
     op.add_column("generations", sa.Column("summarizer_id", sa.BigInteger))
     op.add_column("generations", sa.Column("feedback", postgresql.JSONB, server_default="{}", nullable=False))
