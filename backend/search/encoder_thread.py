@@ -2,7 +2,8 @@
 
 import queue
 import threading
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass
@@ -35,6 +36,13 @@ class EncoderBusy(Unavailable):
     """More queries wait for the encoder than it will serve in time."""
 
     title = "Encoder busy"
+
+
+@dataclass(frozen=True)
+class _Words:
+    """A text of which the word tokens are wanted."""
+
+    text: str
 
 
 @dataclass(frozen=True)
@@ -113,20 +121,31 @@ class EncoderThread:
 
     def encode_text(self, text: str) -> Vector:
         """(d,) raw unit vector of ``text``."""
-        return self._ask(text)
+        return self._ask([text])[0]
+
+    def encode_words(self, text: str) -> Vector:
+        """(L, Dt) word tokens of ``text``, start and end included, padding not."""
+        return self._ask([_Words(text)])[0]
 
     def encode_image(self, image: Image.Image) -> Vector:
         """(d,) raw unit vector of ``image``."""
-        return self._ask(image)
+        return self._ask([image])[0]
 
-    def _ask(self, subject: str | Image.Image) -> Vector:
+    def encode_images(self, images: Sequence[Image.Image]) -> list[Vector]:
+        """(d,) raw unit vector of each of ``images``, encoded together."""
+        return self._ask(images)
+
+    def _ask(self, subjects: Sequence[str | _Words | Image.Image]) -> list[Vector]:
         _ = self.encoder  # without one there is nobody to answer
-        job: _Job[Any] = _Job(subject, Future())
+        jobs: list[_Job[Any]] = [_Job(subject, Future()) for subject in subjects]
+        due = time.monotonic() + self._patience_s
         try:
-            self._jobs.put_nowait(job)
-            return job.answer.result(self._patience_s)
+            for job in jobs:
+                self._jobs.put_nowait(job)
+            return [job.answer.result(max(0.0, due - time.monotonic())) for job in jobs]
         except (queue.Full, FutureTimeout) as error:
-            job.answer.cancel()
+            for job in jobs:
+                job.answer.cancel()
             raise EncoderBusy("more queries wait for the encoder than it serves in time; try again") from error
 
     def _run(self) -> None:
@@ -143,7 +162,8 @@ class EncoderThread:
         while (first := self._jobs.get()) is not None:
             batch, ending = self._collect(first)
             self._encode([job for job in batch if isinstance(job.subject, str)], encoder.encode_texts)
-            self._encode([job for job in batch if not isinstance(job.subject, str)], encoder.encode_images)
+            self._encode([job for job in batch if isinstance(job.subject, Image.Image)], encoder.encode_images)
+            self._encode([job for job in batch if isinstance(job.subject, _Words)], _word_tokens(encoder))
             if ending:
                 return
 
@@ -160,15 +180,19 @@ class EncoderThread:
             batch.append(job)
         return batch, False
 
-    def _encode(self, jobs: Sequence[_Job[Any]], encode: Callable[[Sequence[Any]], Vector]) -> None:
+    def _encode(self, jobs: Sequence[_Job[Any]], encode: Callable[[Sequence[Any]], Iterable[Vector]]) -> None:
         wanted = [job for job in jobs if job.answer.set_running_or_notify_cancel()]
         if not wanted:
             return
         try:
-            vectors = encode([job.subject for job in wanted])
+            answers = list(encode([job.subject for job in wanted]))
         except Exception as error:  # noqa: BLE001  whatever it is belongs to those who asked; the thread lives on
             for job in wanted:
                 job.answer.set_exception(error)
             return
-        for job, vector in zip(wanted, vectors, strict=True):
-            job.answer.set_result(np.ascontiguousarray(vector, dtype=np.float32))
+        for job, answer in zip(wanted, answers, strict=True):
+            job.answer.set_result(np.ascontiguousarray(answer, dtype=np.float32))
+
+
+def _word_tokens(encoder: Encoder) -> Callable[[Sequence[_Words]], list[Vector]]:
+    return lambda wanted: encoder.encode_texts_with_tokens([words.text for words in wanted]).tokens

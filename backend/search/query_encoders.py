@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from backend.generations.serving import EncoderKey
+from backend.generations.serving import EncoderKey, Serving
 from backend.logs import get_logger
 from backend.ml.encoder import Encoder
 from backend.search.encoder_thread import EncoderNotLoaded, EncoderThread
@@ -81,6 +81,22 @@ class QueryEncoders:
         if held is None:
             raise EncoderNotLoaded("this process has not loaded the encoder of this generation", expected=encoder_id)
         return held.thread
+
+    def serving(self, serving: Serving, *, wait: bool = True) -> EncoderThread:
+        """The thread that encodes for ``serving``; unless ``wait``, one still being loaded cannot.
+
+        Raises:
+            EncoderNotLoaded: this process has no encoder, or another one.
+        """
+        thread = self.thread(serving.encoder_id)
+        encoder = thread.encoder if wait else thread.encoder_now
+        if serving.weights_hash != encoder.weights_hash:
+            raise EncoderNotLoaded(
+                "this process has loaded other weights than the live generation was made with",
+                found=encoder.weights_hash,
+                expected=serving.weights_hash,
+            )
+        return thread
 
     def stop(self) -> None:
         """End all threads."""

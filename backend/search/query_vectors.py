@@ -16,7 +16,6 @@ from backend.errors import Conflict, NotFound, TooLarge, Unprocessable
 from backend.generations.serving import Serving
 from backend.http import SafeFetcher
 from backend.ml.scoring import Kind
-from backend.search.encoder_thread import EncoderNotLoaded
 from backend.search.query_encoders import QueryEncoders
 from backend.search.schemas import QueryImage
 from backend.search.vector_cache import VectorCache
@@ -132,9 +131,8 @@ class QueryEncoder:
         vector = self._known_picture(serving, key)
         if vector is None:
             picture = decode(data, self._limits.max_pixels)
-            self.expect_encoder(serving)
             vector = self._cache.put(
-                serving.weights_hash, f"image:{key}", self._encoders.thread(serving.encoder_id).encode_image(picture)
+                serving.weights_hash, f"image:{key}", self._encoders.serving(serving).encode_image(picture)
             )
         if keep:
             self._keep_picture(serving, key, vector)
@@ -171,21 +169,13 @@ class QueryEncoder:
         Raises:
             EncoderNotLoaded: it has no encoder, or another one.
         """
-        thread = self._encoders.thread(serving.encoder_id)
-        encoder = thread.encoder if wait else thread.encoder_now
-        if serving.weights_hash != encoder.weights_hash:
-            raise EncoderNotLoaded(
-                "this process has loaded other weights than the live generation was made with",
-                found=encoder.weights_hash,
-                expected=serving.weights_hash,
-            )
+        self._encoders.serving(serving, wait=wait)
 
     def _text(self, serving: Serving, words: str) -> Vector:
         cached = self._cache.get(serving.weights_hash, f"text:{words}")
         if cached is not None:
             return cached
-        self.expect_encoder(serving)
-        vector = self._encoders.thread(serving.encoder_id).encode_text(words)
+        vector = self._encoders.serving(serving).encode_text(words)
         return self._cache.put(serving.weights_hash, f"text:{words}", vector)
 
     def _known_picture(self, serving: Serving, key: str) -> Vector | None:

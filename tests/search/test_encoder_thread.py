@@ -11,8 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from backend.ml.encoder import Encoder
-from backend.search.encoder_thread import MOST_AT_ONCE, EncoderThread
-from backend.search.query_vectors import EncoderNotLoaded
+from backend.search.encoder_thread import MOST_AT_ONCE, EncoderNotLoaded, EncoderThread
 
 COLOURS = ["red", "green", "blue", "grey", "black"]
 

@@ -1,0 +1,182 @@
+"""Boxes that shoppers draw on pictures: found, cut out of the stored original and encoded, once for each box."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from sqlalchemy import text
+from sqlalchemy.orm import Session, sessionmaker
+
+from backend.blobs import BlobStore
+from backend.catalog.pictures import decode
+from backend.db import commit_asynchronously, session_scope
+from backend.errors import Conflict, Unprocessable
+from backend.generations.serving import Serving
+from backend.ml.feedback.inputs import Regions
+from backend.search.query_encoders import QueryEncoders
+from backend.search.query_vectors import PictureLimits, through_query_head
+from backend.search.vector_cache import VectorCache
+
+Vector = NDArray[np.float32]
+Box = tuple[float, float, float, float]
+"""x1, y1, x2, y2, 0 to 1 on the upright original, x1 < x2 and y1 < y2."""
+
+
+class NoSuchPicture(Unprocessable):
+    """A box names a picture that its product does not have."""
+
+    title = "No such picture"
+
+
+class PictureGone(Conflict):
+    """The picture that a box was drawn on is no longer kept, and nothing was made of the box while it was."""
+
+    title = "Picture no longer kept"
+
+
+@dataclass(frozen=True)
+class DrawnBox:
+    """One box of a turn, as it is kept with it.
+
+    Args:
+        picture: content hash of the picture.
+        box: where on it.
+        grade: what the shopper says of it, in [-1, 1].
+    """
+
+    picture: str
+    box: Box
+    grade: float
+
+
+def find_pictures(session: Session, named: Sequence[tuple[str, int]]) -> list[str]:
+    """Content hashes of the pictures named by product id and place among its ready pictures, the first being 0.
+
+    Raises:
+        NoSuchPicture: a product has no such picture, or does not exist.
+    """
+    rows = session.execute(_PICTURES, {"ids": sorted({product_id for product_id, _ in named})})
+    pictures: dict[str, list[str]] = {row.id: row.pictures for row in rows}
+    for product_id, place in named:
+        count = len(pictures.get(product_id, ()))
+        if not 0 <= place < count:
+            raise NoSuchPicture(
+                "a box names a picture that this product does not have",
+                found={"product_id": product_id, "image": place},
+                expected=f"an image below {count}" if count else "a product with a picture",
+            )
+    return [pictures[product_id][place] for product_id, place in named]
+
+
+class RegionCrops:
+    """Turns boxes into what a refinement is computed from.
+
+    Args:
+        encoders: for crops.
+        cache: vectors of crops; they are kept among the features, too, so that a turn can be replayed.
+        sessions: where features are.
+        blobs: where pictures are. No session is held while one is read or encoded.
+        limits: of pictures.
+    """
+
+    def __init__(
+        self,
+        encoders: QueryEncoders,
+        cache: VectorCache,
+        sessions: sessionmaker[Session],
+        blobs: BlobStore,
+        limits: PictureLimits,
+    ) -> None:
+        self._encoders = encoders
+        self._cache = cache
+        self._sessions = sessions
+        self._blobs = blobs
+        self._limits = limits
+
+    def regions(self, serving: Serving, boxes: Sequence[DrawnBox]) -> Regions:
+        """Vectors of what ``boxes`` hold, through the query head, and their grades.
+
+        Raises:
+            PictureGone: a picture is not kept, and its box was never encoded.
+        """
+        keys = {_key(box): box for box in boxes}
+        known = self._known(serving, keys)
+        missing = {key: box for key, box in keys.items() if key not in known}
+        if missing:
+            known |= self._encoded(serving, missing)
+        vectors = np.stack([known[_key(box)] for box in boxes])
+        return Regions(
+            through_query_head(serving.query_heads, vectors), np.array([box.grade for box in boxes], dtype=np.float64)
+        )
+
+    def _known(self, serving: Serving, keys: Mapping[str, DrawnBox]) -> dict[str, Vector]:
+        known = {key: self._cache.get(serving.weights_hash, f"region:{key}") for key in keys}
+        found = {key: vector for key, vector in known.items() if vector is not None}
+        if len(found) == len(keys):
+            return found
+        with session_scope(self._sessions) as session:
+            rows = session.execute(
+                _FEATURES, {"encoder_id": serving.encoder_id, "subjects": sorted(keys.keys() - found.keys())}
+            ).all()
+        for row in rows:
+            vector = np.frombuffer(row.vector, dtype="<f4")
+            found[row.subject] = self._cache.put(serving.weights_hash, f"region:{row.subject}", vector)
+        return found
+
+    def _encoded(self, serving: Serving, boxes: Mapping[str, DrawnBox]) -> dict[str, Vector]:
+        pictures = {picture: self._picture(picture) for picture in sorted({box.picture for box in boxes.values()})}
+        crops = [crop(pictures[box.picture], box.box) for box in boxes.values()]
+        vectors = dict(zip(boxes, self._encoders.serving(serving).encode_images(crops), strict=True))
+        with session_scope(self._sessions) as session:
+            commit_asynchronously(session)
+            session.execute(
+                _KEEP,
+                [
+                    {"encoder_id": serving.encoder_id, "subject": key, "vector": vector.astype("<f4").tobytes()}
+                    for key, vector in sorted(vectors.items())
+                ],
+            )
+        return {key: self._cache.put(serving.weights_hash, f"region:{key}", vector) for key, vector in vectors.items()}
+
+    def _picture(self, picture: str) -> Image.Image:
+        try:
+            data = self._blobs.get(picture)
+        except FileNotFoundError as error:
+            raise PictureGone(
+                "the picture that this box was drawn on is no longer kept; draw it on another", found=picture
+            ) from error
+        return decode(data, self._limits.max_pixels)
+
+
+def crop(picture: Image.Image, box: Box) -> Image.Image:
+    """What ``box`` holds of ``picture``, every pixel that it touches."""
+    x1, y1, x2, y2 = box
+    width, height = picture.size
+    left, upper = min(math.floor(x1 * width), width - 1), min(math.floor(y1 * height), height - 1)
+    return picture.crop((left, upper, max(math.ceil(x2 * width), left + 1), max(math.ceil(y2 * height), upper + 1)))
+
+
+def _key(drawn: DrawnBox) -> str:
+    edges = ",".join(f"{edge:.4f}" for edge in drawn.box)
+    return sha256(f"region:{drawn.picture}:{edges}".encode()).hexdigest()
+
+
+_PICTURES = text("""
+    SELECT p.id, ARRAY(SELECT i.content_hash FROM product_images i WHERE i.product = p.number AND i.state = 'ready'
+                       ORDER BY i.position) AS pictures
+    FROM products p WHERE p.id = ANY(CAST(:ids AS text[])) AND p.deleted_at IS NULL
+""")
+
+_FEATURES = text(
+    "SELECT subject, vector FROM features WHERE encoder_id = :encoder_id AND kind = 'query'"
+    " AND subject = ANY(CAST(:subjects AS text[]))"
+)
+
+_KEEP = text(
+    "INSERT INTO features (encoder_id, kind, subject, vector) VALUES (:encoder_id, 'query', :subject, :vector)"
+    " ON CONFLICT DO NOTHING"
+)

@@ -1,0 +1,103 @@
+"""Boxes on pictures: cut out upright, encoded once, and still there when their picture is not."""
+
+import io
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from PIL import Image
+from redis import Redis
+from sqlalchemy import delete
+from sqlalchemy.orm import Session
+
+from backend.blobs import content_hash
+from backend.catalog.models import Feature
+from backend.db import session_scope
+from backend.generations.serving import Serving
+from backend.search.query_encoders import QueryEncoders
+from backend.search.query_vectors import PictureLimits
+from backend.search.refinement.regions import DrawnBox, NoSuchPicture, PictureGone, RegionCrops, crop, find_pictures
+from backend.search.vector_cache import VectorCache
+from tests.search.conftest import COLOURS, Shop, png
+
+HALVES = Image.new("RGB", (60, 40), COLOURS["red"])
+HALVES.paste(COLOURS["blue"], (30, 0, 60, 40))
+
+
+def as_png(picture: Image.Image) -> bytes:
+    out = io.BytesIO()
+    picture.save(out, "PNG")
+    return out.getvalue()
+
+
+@pytest.fixture(scope="module")
+def halves(shop: Shop) -> str:
+    """Content hash of a picture that is red on the left and blue on the right."""
+    shop.add({"id": "halves"}, pictures={"halves": [png(COLOURS["grey"]), as_png(HALVES)]})
+    return shop.blobs.put(as_png(HALVES))
+
+
+@pytest.fixture
+def crops(shop: Shop, encoders: QueryEncoders, redis_url: str) -> RegionCrops:
+    """With an empty cache."""
+    cache = VectorCache(Redis.from_url(redis_url))
+    return RegionCrops(encoders, cache, shop.sessions, shop.blobs, PictureLimits(1 << 20, 1 << 20))
+
+
+@pytest.fixture
+def session(shop: Shop) -> Iterator[Session]:
+    with session_scope(shop.sessions) as session:
+        yield session
+
+
+def test_a_box_becomes_the_vector_of_the_pixels_it_holds(
+    shop: Shop, crops: RegionCrops, serving: Serving, halves: str
+) -> None:
+    boxes = [DrawnBox(halves, (0.0, 0.0, 0.5, 1.0), 1.0), DrawnBox(halves, (0.5, 0.0, 1.0, 1.0), -0.5)]
+    found = crops.regions(serving, boxes)
+    expected = shop.encoder.encode_images([Image.new("RGB", (30, 40), COLOURS[side]) for side in ("red", "blue")])
+    np.testing.assert_allclose(found.vectors, expected, atol=1e-5)
+    assert found.grades.tolist() == [1.0, -0.5]
+
+
+def test_a_box_that_was_encoded_is_known_when_its_picture_and_the_cache_are_gone(
+    shop: Shop, crops: RegionCrops, serving: Serving, encoders: QueryEncoders, redis_url: str
+) -> None:
+    picture = shop.blobs.put(png(COLOURS["green"], 7))
+    box = DrawnBox(picture, (0.1, 0.1, 0.9, 0.9), 1.0)
+    before = crops.regions(serving, [box]).vectors
+    shop.blobs.path(picture).unlink()
+    Redis.from_url(redis_url).flushdb()
+    emptied = VectorCache(Redis.from_url(redis_url))
+    later = RegionCrops(encoders, emptied, shop.sessions, shop.blobs, PictureLimits(1 << 20, 1 << 20))
+    np.testing.assert_array_equal(later.regions(serving, [box]).vectors, before)
+    with pytest.raises(PictureGone, match="no longer kept"):
+        later.regions(serving, [DrawnBox(picture, (0.2, 0.2, 0.8, 0.8), 1.0)])
+    with session_scope(shop.sessions) as session:
+        session.execute(delete(Feature).where(Feature.kind == "query"))
+
+
+@pytest.mark.parametrize(
+    ("box", "size"),
+    [
+        ((0.0, 0.0, 1.0, 1.0), (60, 40)),
+        ((0.999, 0.999, 1.0, 1.0), (1, 1)),  # thinner than a pixel, in the last corner
+        ((0.26, 0.26, 0.49, 0.49), (15, 10)),  # 15.6 to 29.4 and 10.4 to 19.6: every pixel that is touched
+    ],
+)
+def test_a_crop_holds_every_pixel_that_the_box_touches(
+    box: tuple[float, float, float, float], size: tuple[int, int]
+) -> None:
+    assert crop(HALVES, box).size == size
+
+
+def test_pictures_are_found_by_their_place_and_a_place_too_far_says_what_there_is(
+    session: Session, halves: str
+) -> None:
+    assert find_pictures(session, [("halves", 1), ("halves", 0)]) == [halves, content_hash(png(COLOURS["grey"]))]
+    with pytest.raises(NoSuchPicture) as caught:
+        find_pictures(session, [("halves", 2)])
+    assert (caught.value.found, caught.value.expected) == ({"product_id": "halves", "image": 2}, "an image below 2")
+    with pytest.raises(NoSuchPicture) as caught:
+        find_pictures(session, [("nothing", 0)])
+    assert caught.value.expected == "a product with a picture"
