@@ -90,8 +90,17 @@ class Summary:
 class Summarizer(Protocol):
     """An attentive summarizer of one encoder."""
 
-    def summarize(self, tokens: Tokens, *, captions: bool = True) -> Summary:
-        """The summary of ``tokens``; without ``captions`` from pictures alone."""
+    def summarize(self, tokens: Tokens, *, captions: bool = True, steer_strength: float = 5.0) -> Summary:
+        """The summary of ``tokens``.
+
+        Args:
+            tokens: of the query and of the items.
+            captions: False summarises the pictures alone.
+            steer_strength: λ, what a patch with a steer of 1 adds to the logits of the attention.
+
+        Raises:
+            ValueError: no item has tokens.
+        """
 
 
 @dataclass(frozen=True)
