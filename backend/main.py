@@ -31,6 +31,7 @@ from backend.catalog.captioning import routes as captioning
 from backend.catalog.webhooks import routes as webhooks
 from backend.catalog.webhooks.inbox import Inbox, secrets_by_source
 from backend.db import connect, session_factory
+from backend.events import routes as events
 from backend.failures import answer_failures
 from backend.generations import routes as generations
 from backend.generations.serving import ServingHolder
@@ -48,6 +49,7 @@ from backend.vector_index import VectorIndex
 
 ROUTERS: tuple[APIRouter, ...] = (
     search.router,  # routes are matched in their order: what is asked most comes first
+    events.router,
     health.router,
     access.router,
     catalog.router,

@@ -10,6 +10,8 @@ from structlog.contextvars import bound_contextvars
 from backend.catalog.captioning.repository import anything_to_caption
 from backend.catalog.webhooks.repository import any_due, forget_old
 from backend.db import session_scope
+from backend.events.intake import OLDEST
+from backend.events.recording import forget_old_ids
 from backend.generations.calibrate import recalibrate_when_outgrown
 from backend.generations.due import images_due, products_due
 from backend.generations.repository import live_build, writable_builds
@@ -117,6 +119,7 @@ def sweep(self: "Task[Any, Any]") -> None:
     with bound_contextvars(task=SWEEP, task_id=self.request.id):
         with session_scope(made.sessions) as session:
             forget_old(session, made.settings.webhook_retention_days)
+            forget_old_ids(session, OLDEST.days + 1)  # older events are refused, whether they came before or not
             if any_due(session):
                 made.queue.nudge(PROCESS_DELIVERIES)
         if reconcile_is_due(made):

@@ -1,10 +1,11 @@
 """Which caller a request comes from. Nothing is refused here: a route that needs a caller says so itself."""
 
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, QueryParams
 from starlette.types import ASGIApp, Receive, Send
 from starlette.types import Scope as AsgiScope
 
 from backend.access.callers import Caller
+from backend.access.callers import Scope as KeyScope
 from backend.access.keyring import Keyring
 from backend.access.problems import refuse
 from backend.access.provided import lookup
@@ -13,6 +14,9 @@ from backend.errors import Unavailable
 
 KEY_SHOWN = "key_shown"
 CALLER = "caller"
+
+BEACONS = "/v1/events"
+"""Where a key may stand in the address, as ``?key=``: ``navigator.sendBeacon`` sets no headers."""
 
 
 class IdentifyCaller:
@@ -37,6 +41,8 @@ class IdentifyCaller:
             return
         headers = Headers(scope=scope)
         secret = _bearer(headers)
+        if secret is None and scope["path"] == BEACONS:
+            secret = _in_address(scope)
         try:
             caller = await self._caller(scope, headers, secret)
         except Unavailable as error:
@@ -49,6 +55,12 @@ class IdentifyCaller:
         if secret is not None:
             return await lookup(scope["app"], Keyring).find(secret)
         return self.visitor if self.demo and is_visitor(scope, headers) else None
+
+
+def _in_address(scope: AsgiScope) -> str | None:
+    """The key in the query string: a storefront key, which pages show anyway. Others must not end up in logs."""
+    shown = QueryParams(scope["query_string"]).get("key")
+    return shown if shown is None or shown.startswith(f"mk_{KeyScope.STOREFRONT.prefix}_") else ""
 
 
 def _bearer(headers: Headers) -> str | None:

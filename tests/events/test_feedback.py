@@ -4,12 +4,12 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 
 import pytest
-from sqlalchemy import insert, select
+from sqlalchemy import func, insert, select, update
 from sqlalchemy.orm import Session
 
 from backend.events.feedback import Judged, record_feedback, session_signals
-from backend.events.models import Event, ServedList, ServedPage
-from backend.events.recording import NewEvent, insert_events
+from backend.events.models import Event, EventId, ServedList, ServedPage
+from backend.events.recording import NewEvent, forget_old_ids, insert_events
 from backend.ml.feedback.signals import SignalGrades, Signals, grade
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -106,3 +106,12 @@ def test_a_quick_look_is_no_dislike_and_a_long_one_no_more_than_satisfied() -> N
 def test_grades_that_would_turn_things_round_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="found"):
         SignalGrades(**wrong)  # type: ignore[arg-type]
+
+
+def test_ids_are_forgotten_in_the_end_and_events_are_not(session: Session) -> None:
+    sent(session, "click", "p1")
+    session.execute(update(EventId).values(received_at=func.now() - timedelta(days=32)))
+    sent(session, "click", "p1")
+    assert forget_old_ids(session, 31) == 1
+    assert forget_old_ids(session, 31) == 0
+    assert len(session.scalars(select(Event)).all()) == 2
