@@ -18,7 +18,7 @@ Decision = Literal["moved", "blended", "held"]
 
 @dataclass(frozen=True)
 class Query:
-    """Where a search stands: the unit vector (d,) that each collection is asked with."""
+    """Where a search stands: the unit vector (d,) that each collection is asked with; NaN where nothing was said."""
 
     image: Vector
     caption: Vector
@@ -128,16 +128,18 @@ class Outcome:
 
     Args:
         query: what the collections are asked with next.
+        base: the same without judged products, which the next turn gives again: what it starts from.
         strategy: what was applied, such as ``afs`` or ``text+likes``.
         decision: whether the query moved.
-        similarity_to_start: cosine of the image side to the session's first query.
-        similarity_to_last: cosine of the image side to the turn before.
+        similarity_to_start: cosine of the image side to the session's first query; NaN where that was browsing.
+        similarity_to_last: cosine of the image side to the turn before; NaN likewise.
         relevance: (k,) what each shown item weighed in the positive vector, for explanations; sums to 1 or is empty.
         irrelevance: (k,) likewise in the negative vector.
         summary: of a summarizer, where one was asked.
     """
 
     query: Query
+    base: Query
     strategy: str
     decision: Decision
     similarity_to_start: float
