@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from backend.ml.image_tower import ImageTower, PatchLayout, Precision
+from backend.ml.regions import Framing
 from backend.ml.text_tower import TextTower
 from backend.ml.transfer import Coming
 
@@ -101,6 +102,7 @@ class Encoder:
         precision: arithmetic of the image tower; the text tower is always fp32.
         precision_note: what the check of that precision measured.
         layout: how the patch tokens of an image lie.
+        framing: which part of a picture they see.
         overlaps: True where the device encodes by itself, so that a batch can be begun before the last one is there.
         word_width: width of a word token, Dt.
         preprocess: an image -> pixels (3, h, w); safe in other threads.
@@ -113,6 +115,7 @@ class Encoder:
         self.weights_hash = hash_weights(model)
         self.id = f"{self.name[:67]}@{self.weights_hash[:12]}"
         self.preprocess = parts.preprocess
+        self.framing = Framing.of(cast(Any, model.visual).preprocess_cfg)
         self._images = ImageTower(cast(nn.Module, model.visual), device, precision)
         self.precision, self.precision_note = self._images.precision, self._images.note
         self.layout: PatchLayout = self._images.layout
