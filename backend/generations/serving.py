@@ -49,13 +49,18 @@ class Serving:
         return f"g{self.generation_id}"
 
 
-def load_serving(session: Session) -> Serving | None:
-    """The generation that is live now."""
+def load_serving(session: Session, generation_id: int | None = None) -> Serving | None:
+    """The generation that is live now, or the one of this id while its index build is kept."""
+    wanted = (
+        Generation.state == "live"
+        if generation_id is None
+        else (Generation.id == generation_id) & (IndexBuild.state == "ready")
+    )
     row = session.execute(
         select(Generation, IndexBuild, EncoderRecord)
         .join(IndexBuild, IndexBuild.id == Generation.index_build_id)
         .join(EncoderRecord, EncoderRecord.id == IndexBuild.encoder_id)
-        .where(Generation.state == "live")
+        .where(wanted)
     ).one_or_none()
     if row is None:
         return None
@@ -148,6 +153,20 @@ class ServingHolder:
         if serving is None:
             raise NothingServes("no generation is live yet; the stack is still starting")
         return serving
+
+    def pinned(self, generation_id: int) -> Serving:
+        """The generation of this id while it can be searched here, else what serves now.
+
+        Raises:
+            NothingServes: no generation has been live yet.
+        """
+        serving = self.current
+        if serving.generation_id == generation_id:
+            return serving
+        with session_scope(self._sessions) as session:
+            found = load_serving(session, generation_id)
+        loaded = found is not None and (self._encoders is None or self._encoders.has(found.encoder_id))
+        return found if found is not None and loaded else serving
 
     def check_following(self) -> Serving:
         """What serves now, which is what is live, or was until a moment ago.

@@ -8,6 +8,7 @@ from weakref import WeakValueDictionary
 from redis import Redis
 from sqlalchemy.orm import Session, sessionmaker
 
+from backend.blobs import BlobStore
 from backend.db import connect, session_factory
 from backend.generations.encoders import open_recorded
 from backend.generations.serving import EncoderKey, ServingHolder
@@ -21,6 +22,11 @@ from backend.search.lists import Ranking
 from backend.search.pipeline import Searcher
 from backend.search.query_encoders import QueryEncoders
 from backend.search.query_vectors import PictureLimits, QueryEncoder
+from backend.search.refinement.features import ItemVectors
+from backend.search.refinement.marks import Marks
+from backend.search.refinement.regions import RegionCrops
+from backend.search.refinement.replay import Replay
+from backend.search.refinement.turns import Refiner
 from backend.search.vector_cache import VectorCache
 from backend.settings import Settings
 from backend.vector_index import VectorIndex
@@ -56,8 +62,8 @@ def assembled(
     index: VectorIndex,
     holder: ServingHolder,
     encoders: QueryEncoders,
-) -> Iterator[Searcher]:
-    """A searcher with its threads running; they end with the block."""
+) -> Iterator[tuple[Searcher, Refiner]]:
+    """What searches and what refines, with their threads running; they end with the block."""
     redis = Redis.from_url(
         settings.redis_url or "", socket_timeout=REDIS_TIMEOUT_S, socket_connect_timeout=REDIS_TIMEOUT_S
     )
@@ -70,8 +76,12 @@ def assembled(
     single = session_factory(engine)
     # each request asks for two things beside its own thread: captions and words
     with ThreadPoolExecutor(2 * settings.database_pool, thread_name_prefix="search") as pool:
-        queries = QueryEncoder(encoders, VectorCache(redis), sessions, fetcher, limits)
-        ranking = Ranking(single, engine, index, queries, Retrieval(index, ExactSides(single), pool))
-        yield Searcher(single, engine, holder, queries, ranking, OrderStore(redis), pool)
+        cache, orders, products = VectorCache(redis), OrderStore(redis), ItemVectors(engine)
+        queries = QueryEncoder(encoders, cache, sessions, fetcher, limits)
+        crops = RegionCrops(encoders, cache, sessions, BlobStore(settings.blob_dir), limits)
+        replay, marks = Replay(queries, products, crops, cache), Marks(engine, orders, products)
+        ranking = Ranking(single, engine, index, queries, replay, Retrieval(index, ExactSides(single), pool))
+        searcher = Searcher(single, engine, holder, queries, ranking, orders, marks, pool)
+        yield searcher, Refiner(searcher, holder, replay, marks, sessions, pool, "auto")
     redis.close()
     engine.dispose()

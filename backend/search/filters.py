@@ -145,13 +145,13 @@ class FilterPlan:
     by_number: Conditions | None
 
 
-def plan_filters(filters: SearchFilters, *, without_product: int | None = None) -> FilterPlan:
-    """``filters`` as a filter of the index and as conditions; ``without_product`` leaves one product out."""
+def plan_filters(filters: SearchFilters, *, without_products: tuple[int, ...] = ()) -> FilterPlan:
+    """``filters`` as a filter of the index and as conditions, ``without_products`` left out."""
     clauses = ["p.deleted_at IS NULL"]
     parameters: dict[str, Any] = {}
-    if without_product is not None:
-        clauses.append("p.number <> :without_product")
-        parameters["without_product"] = without_product
+    if without_products:
+        clauses.append("p.number <> ALL(CAST(:without_products AS bigint[]))")
+        parameters["without_products"] = list(without_products)
     tags = _tag_groups(filters)
     for place, group in enumerate(tags):
         clauses.append(f"p.tags && CAST(:tags_{place} AS bigint[])")
@@ -166,7 +166,7 @@ def plan_filters(filters: SearchFilters, *, without_product: int | None = None) 
     vector = VectorFilter(
         in_stock=None if filters.in_stock == "any" else filters.in_stock,
         any_tags=tags,
-        without_products=() if without_product is None else (without_product,),
+        without_products=without_products,
         price_gte=bounds.get("gte"),
         price_gt=bounds.get("gt"),
         price_lte=bounds.get("lte"),

@@ -8,15 +8,18 @@ from sqlalchemy import Engine
 from sqlalchemy.orm import Session, sessionmaker
 
 from backend.db import session_scope
+from backend.events.repository import ListServed
 from backend.generations.serving import Serving
 from backend.metrics import search_stage
-from backend.ml.scoring import Calibration, Fused, Ints
+from backend.ml.scoring import Calibration, Fused, Ints, Kind
 from backend.search.candidates import Aim, Retrieval
 from backend.search.cursor import Order
 from backend.search.filters import Conditions, FilterPlan, SearchFilters, plan_filters, resolve
 from backend.search.hydration import browse_numbers, count_products, sort_numbers
 from backend.search.lexical import Evidence, find_words
-from backend.search.query_vectors import QueryEncoder, Question
+from backend.search.query_vectors import QueryEncoder, QueryVectors, Question
+from backend.search.refinement.replay import Replay
+from backend.search.refinement.session import Turn, turns_of
 from backend.search.schemas import Sort
 from backend.search.selectivity import Selectivity
 from backend.vector_index import VectorIndex
@@ -27,21 +30,30 @@ BROWSE_DEPTH = 10_000
 
 @dataclass(frozen=True)
 class Ask:
-    """The inputs of a list. Equal asks under one generation and one catalogue give equal orders."""
+    """The inputs of a list. Equal asks under one generation and one catalogue give equal orders.
+
+    ``turns`` are those of a refinement session that ``question`` began; None is a list that was searched for.
+    """
 
     question: Question
     filters: SearchFilters
     sort: Sort = "relevance"
     lexical: bool = True
     caption_weight: float | None = None
+    turns: tuple[Turn, ...] | None = None
 
     @property
     def browses(self) -> bool:
         """Whether nothing is searched for: filters only."""
-        return self.question == Question()
+        return self.question == Question() and self.turns is None
+
+    @property
+    def kind(self) -> Kind:
+        """Which scales of the calibration apply. Refined without a question, products are compared with products."""
+        return "product" if self.question == Question() else self.question.kind
 
     def to_json(self) -> dict[str, Any]:
-        """As kept with the served list."""
+        """As kept with the served list, turns apart."""
         return {
             "text": self.question.text,
             "image_hash": self.question.image_hash,
@@ -53,14 +65,16 @@ class Ask:
         }
 
     @classmethod
-    def from_json(cls, kept: dict[str, Any]) -> "Ask":
-        """Inverse of ``to_json``."""
+    def of(cls, served: ListServed) -> "Ask":
+        """What made the list ``served``."""
+        kept, refinement = served.request, served.refinement
         return cls(
             Question(kept["text"], kept["image_hash"], kept["product_id"]),
             SearchFilters.model_validate(kept["filters"]),
             kept["sort"],
             kept["lexical"],
             kept["caption_weight"],
+            None if refinement is None else turns_of(refinement),
         )
 
 
@@ -96,39 +110,51 @@ class Ranking:
         engine: Engine,
         index: VectorIndex,
         queries: QueryEncoder,
+        replay: Replay,
         retrieval: Retrieval,
     ) -> None:
         self._sessions = sessions
         self._engine = engine
         self._index = index
         self._queries = queries
+        self._replay = replay
         self._retrieval = retrieval
         self._selectivity = Selectivity(sessions)
 
-    def listed(self, serving: Serving, ask: Ask, *, need: int, depth: int) -> Listed:
-        """The order of ``ask``, its first ``need`` places exact; ``depth`` rows are asked of each collection."""
+    def listed(
+        self, serving: Serving, ask: Ask, *, need: int, depth: int, vectors: QueryVectors | None = None
+    ) -> Listed:
+        """The order of ``ask``, its first ``need`` places exact; ``depth`` rows are asked of each collection.
+
+        ``vectors`` are those of ``ask`` where they are known already.
+        """
         if ask.browses:
             return self._browse(ask, need)
         with search_stage("encode"):
-            vectors = self._queries.vectors(serving, ask.question)
-        plan = plan_filters(ask.filters, without_product=vectors.without_product)
+            vectors = vectors or self._vectors(serving, ask)
+        plan = plan_filters(ask.filters, without_products=vectors.without_products)
         calibration = _weighted(serving.calibration, ask.caption_weight)
         within = plan.vector
         if plan.by_number is not None:
             with session_scope(self._sessions) as session:
                 within = resolve(session, plan)
-        aim = Aim(serving, ask.question.kind, vectors, within, self._share(ask, plan), calibration)
+        aim = Aim(serving, ask.kind, vectors, within, self._share(ask, plan), calibration)
         words = ask.question.text if ask.lexical else None
         found = self._retrieval.candidates(
             aim, depth, need, (lambda: self._words(words, plan, calibration)) if words else None
         )
-        cut = calibration.of(ask.question.kind).cut
+        cut = calibration.of(ask.kind).cut
         relevant = len(found.fused.scores) if cut is None else int((found.fused.scores >= cut).sum())
         order = Order(found.fused.products, found.fused.scores)
         if ask.sort != "relevance":
             order = self._sorted(found.fused, max(relevant, need), ask.sort, plan.conditions)
             relevant = len(order.numbers)
         return Listed(order, relevant, relevant, "estimate", plan.conditions, found.exhausted, whole=True)
+
+    def _vectors(self, serving: Serving, ask: Ask) -> QueryVectors:
+        if ask.turns is not None:
+            return self._replay.vectors(serving, ask.question, ask.turns)
+        return self._queries.vectors(serving, ask.question)
 
     def _browse(self, ask: Ask, need: int) -> Listed:
         conditions = plan_filters(ask.filters).conditions

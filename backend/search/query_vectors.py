@@ -76,11 +76,11 @@ class Question:
 
 @dataclass(frozen=True)
 class QueryVectors:
-    """(1, d) unit rows, one for each collection, and the product that is left out of its own neighbours."""
+    """(1, d) unit rows, one for each collection, and the numbers of products that are left out of what is found."""
 
     image: Vector
     caption: Vector
-    without_product: int | None = None
+    without_products: tuple[int, ...] = ()
 
 
 class QueryEncoder:
@@ -141,7 +141,7 @@ class QueryEncoder:
     def vectors(self, serving: Serving, question: Question) -> QueryVectors:
         """Unit vectors of ``question`` on each side: the normalised sum of what each part of it says."""
         parts: list[tuple[Vector, Vector]] = []
-        without = None
+        without: tuple[int, ...] = ()
         if question.text is not None:
             words = self._text(serving, question.text)
             parts.append((words, words))
@@ -151,7 +151,8 @@ class QueryEncoder:
                 raise PictureForgotten("the picture of this search is no longer known; search by it again")
             parts.append((seen, seen))
         if question.product_id is not None:
-            without, image, caption = self._product(serving, question.product_id)
+            number, image, caption = self._product(serving, question.product_id)
+            without = (number,)
             parts.append((image, caption))
         image, caption = (
             unit(np.sum([part[0] for part in parts], axis=0)),
@@ -162,6 +163,11 @@ class QueryEncoder:
             through_query_head(serving.query_heads, caption[None]),
             without,
         )
+
+    def words(self, serving: Serving, words: str) -> Vector:
+        """(d,) unit vector of ``words``, through the query head."""
+        vector: Vector = through_query_head(serving.query_heads, self._text(serving, words)[None])[0]
+        return vector
 
     def expect_encoder(self, serving: Serving, *, wait: bool = True) -> None:
         """Check that this process can encode for ``serving``; unless ``wait``, one still being loaded cannot.

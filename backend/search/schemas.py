@@ -14,7 +14,7 @@ FACET = r"^(brand|category|price|availability|attributes\.\S.{0,98})$"
 Sort = Literal["relevance", "price_asc", "price_desc", "newest"]
 
 
-def _query_text(value: str) -> str:
+def query_text(value: str) -> str:
     """NFC, one space between words; what cannot be kept is refused."""
     if "\x00" in value:
         raise ValueError("text without the NUL character, which PostgreSQL cannot keep")
@@ -67,7 +67,7 @@ class SearchRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [SEARCH_EXAMPLE]})
 
-    text: Annotated[str, Field(max_length=MAX_TEXT), AfterValidator(_query_text)] | None = None
+    text: Annotated[str, Field(max_length=MAX_TEXT), AfterValidator(query_text)] | None = None
     image: QueryImage | None = None
     product_id: ProductId | None = Field(None, description="More like this product, which is left out itself.")
     filters: SearchFilters = Field(default_factory=SearchFilters)

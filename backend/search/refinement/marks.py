@@ -1,0 +1,117 @@
+"""What a hit of a refined list says of the list before: where it was there, and which liked products brought it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from sqlalchemy import Engine
+
+from backend.events.repository import PageServed
+from backend.generations.serving import Serving
+from backend.ml.feedback.inputs import Matrix
+from backend.ml.scoring import Calibration, Floats, combine
+from backend.prepared import prepared
+from backend.search.cursor import OrderStore
+from backend.search.refinement.features import ItemVectors, ProductVectors
+from backend.search.refinement.session import Turn, graded
+
+MOST_REASONS = 3
+"""Liked products that one hit names."""
+
+_NUMBERS = prepared("SELECT id, number FROM products WHERE id = ANY(CAST(:product_ids AS text[]))")
+
+
+class Marks:
+    """Compares a refined list with the one before.
+
+    Args:
+        engine: PostgreSQL, for statements that are a transaction each.
+        orders: orders of lists, whose candidates reach further than their served pages.
+        products: vectors of hits and of liked products.
+    """
+
+    def __init__(self, engine: Engine, orders: OrderStore, products: ItemVectors) -> None:
+        self._engine = engine
+        self._orders = orders
+        self._products = products
+
+    def marked(
+        self,
+        serving: Serving,
+        turns: Sequence[Turn],
+        before: tuple[str, Sequence[PageServed]],
+        hits: Sequence[dict[str, Any]],
+    ) -> list[dict[str, Any]]:
+        """``hits`` with ``previous_position`` and ``because``, as ``schemas.RefinedHit`` describes them.
+
+        ``before`` is the id of the list before and its pages.
+        """
+        ids = [hit["product_id"] for hit in hits]
+        places = self._positions(*before, ids)
+        reasons = self._reasons(serving, turns, ids)
+        return [
+            hit | {"previous_position": places.get(one), "because": reasons.get(one, [])}
+            for one, hit in zip(ids, hits, strict=True)
+        ]
+
+    def _positions(self, query_id: str, pages: Sequence[PageServed], ids: Sequence[str]) -> dict[str, int]:
+        """Where products stood on the pages of a list, or would have stood on further ones."""
+        found = {
+            product_id: page.first_position + place
+            for page in pages
+            for place, product_id in enumerate(page.product_ids)
+        }
+        others = [one for one in ids if one not in found]
+        order = self._orders.get(query_id) if others else None
+        if order is None:
+            return found
+        with self._engine.connect() as connection:
+            rows = _NUMBERS.rows(connection, {"product_ids": others})
+        for row in rows:
+            places = np.flatnonzero(order.numbers == row.number)
+            if len(places):
+                found[row.id] = int(places[0]) + 1
+        return found
+
+    def _reasons(self, serving: Serving, turns: Sequence[Turn], ids: Sequence[str]) -> dict[str, list[str]]:
+        """Of each hit the liked products that lift it most: it is more like them than what was shown before."""
+        grades = {one: grade for one, grade in graded(turns).items() if grade > 0}
+        if not grades or not ids:
+            return {}
+        known = self._products.of(serving, list(dict.fromkeys([*ids, *grades, *turns[-1].shown])))
+        liked = [one for one in grades if one in known]
+        hits = [one for one in ids if one in known]
+        shown = [one for one in turns[-1].shown if one in known]
+        others = [known[one] for one in (*hits, *shown)]
+        if not liked or not others:
+            return {}
+        likeness = np.stack([_likeness(known[one], others, serving.calibration) for one in liked])
+        own = np.array([[one == other for other in (*hits, *shown)] for one in liked])
+        likeness[own] = np.nan  # no product is there because it is like itself
+        before = likeness[:, len(hits) :]
+        usual = np.where(
+            np.isnan(before).all(axis=1), 0.0, np.nansum(before, axis=1) / (~np.isnan(before)).sum(axis=1).clip(1)
+        )
+        lift = np.nan_to_num(likeness[:, : len(hits)] - usual[:, None], nan=-1.0)
+        lift *= np.array([grades[one] for one in liked])[:, None]
+        best = np.argsort(-lift, axis=0, kind="stable")[:MOST_REASONS]
+        return {hit: [liked[row] for row in best[:, place] if lift[row, place] > 0] for place, hit in enumerate(hits)}
+
+
+def _likeness(one: ProductVectors, others: Sequence[ProductVectors], calibration: Calibration) -> Floats:
+    """(p,) how ``others`` score as answers to ``one``: the one score over the best cosines of their rows."""
+    image = _best(one.images, [other.images for other in others])
+    caption = _best(one.captions, [other.captions for other in others])
+    return combine(image, caption, calibration, "product")
+
+
+def _best(rows: Matrix, sides: Sequence[Matrix]) -> Floats:
+    """(p,) best cosine of any of ``rows`` (n, d) with any row of each side; NaN where there is none."""
+    found = np.full(len(sides), np.nan)
+    there = np.array([place for place, side in enumerate(sides) if len(side)], dtype=np.intp)
+    if not len(rows) or not len(there):
+        return found
+    starts = np.cumsum([0, *(len(sides[place]) for place in there[:-1])])
+    cosines = (np.concatenate([sides[place] for place in there]) @ rows.T).max(axis=1)
+    found[there] = np.maximum.reduceat(cosines, starts)
+    return found

@@ -1,0 +1,205 @@
+"""One refinement: what is said of a list is turned into the next list, which carries all that was said."""
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from pydantic import ValidationError
+from sqlalchemy.orm import Session, sessionmaker
+
+from backend.db import session_scope
+from backend.errors import Conflict, NotFound, Unprocessable
+from backend.events.feedback import Judged, record_feedback, value_of_stars
+from backend.events.repository import ListServed, PageServed
+from backend.generations.serving import ServingHolder
+from backend.metrics import search_stage
+from backend.ml.feedback.inputs import Outcome
+from backend.ml.feedback.policy import BUILT_IN, Policy
+from backend.ml.feedback.signals import SignalGrades, Signals, grade
+from backend.search.lists import Ask
+from backend.search.pipeline import Searcher, Wanted, new_query_id, taken_since
+from backend.search.refinement.marks import Marks
+from backend.search.refinement.regions import find_pictures
+from backend.search.refinement.replay import POLICY, Replay
+from backend.search.refinement.schemas import FeedbackItem, RefineRequest
+from backend.search.refinement.session import MOST_TURNS, Judgement, Turn, refinement_json
+
+
+class SessionTooLong(Conflict):
+    """A session has had as many turns as one may have; a new search begins another."""
+
+    title = "Too many turns"
+
+
+class PolicyUnknown(NotFound):
+    """No refine policy has this name."""
+
+    title = "No such refine policy"
+
+
+class Refiner:
+    """Answers refinements. Safe to share between threads; nothing of a session stays in it.
+
+    Args:
+        searcher: serves lists.
+        holder: what serves.
+        replay: turns into vectors.
+        marks: what hits say of the list before.
+        sessions: PostgreSQL.
+        pool: threads for what runs beside the search.
+        policy: name of the policy in use.
+    """
+
+    def __init__(
+        self,
+        searcher: Searcher,
+        holder: ServingHolder,
+        replay: Replay,
+        marks: Marks,
+        sessions: sessionmaker[Session],
+        pool: ThreadPoolExecutor,
+        policy: str,
+    ) -> None:
+        self._searcher = searcher
+        self._holder = holder
+        self._replay = replay
+        self._marks = marks
+        self._sessions = sessions
+        self._pool = pool
+        self._policy = policy
+
+    def refine(self, query_id: str, request: RefineRequest) -> dict[str, Any]:
+        """The first page of the list that ``request`` makes of the list ``query_id``, as ``schemas.RefineResponse``."""
+        started = time.perf_counter()
+        parent, pages = self._searcher.list_of(query_id)
+        before = Ask.of(parent)
+        turns = (*(before.turns or ()), self._turn(request, pages))
+        if len(turns) > MOST_TURNS:
+            raise SessionTooLong("this session has had its turns; search anew", found=len(turns), expected=MOST_TURNS)
+        serving = self._holder.pinned(parent.generation_id)
+        with search_stage("refine"):
+            step = self._replay.step(serving, before.question, turns)
+        ask = _ask(before, request, turns)
+        served = replace(
+            self._child(parent, request),
+            generation_id=serving.generation_id,
+            request=ask.to_json(),
+            refinement=refinement_json(turns, _outcome(step.outcome, turns[-1].policy)),
+        )
+        recorded = self._pool.submit(self._record, served, parent, request) if request.feedback else None
+        found = self._searcher.serve(serving, ask, served, Wanted(request.limit, request.facets), step.vectors)
+        with search_stage("marks"):
+            hits = self._marks.marked(serving, turns, (query_id, pages), found["hits"])
+        if recorded is not None:
+            recorded.result()
+        return found | {"hits": hits, "took_ms": taken_since(started)}
+
+    def _turn(self, request: RefineRequest, pages: list[PageServed]) -> Turn:
+        policy, name = self._chosen(request)
+        return Turn(
+            policy=name,
+            config=POLICY.dump_python(policy, mode="json", exclude_defaults=True),
+            shown=_first(pages, policy.k),
+            judgements=self._judgements(request.feedback),
+            text=request.text,
+            exclude_liked=request.exclude_liked,
+        )
+
+    def _judgements(self, feedback: list[FeedbackItem]) -> tuple[Judgement, ...]:
+        boxed = [(item.product_id, item.image or 0) for item in feedback if item.box is not None]
+        pictures: Iterator[str] = iter(())
+        if boxed:
+            with session_scope(self._sessions) as session:
+                pictures = iter(find_pictures(session, boxed))
+        return tuple(
+            Judgement(item.product_id, _grade(item), next(pictures) if item.box else None, item.box, item.label)
+            for item in feedback
+        )
+
+    def _chosen(self, request: RefineRequest) -> tuple[Policy, str]:
+        """The policy of a turn, with what the request puts in place of its parameters, and its name."""
+        name = request.policy or self._policy
+        policy = BUILT_IN.get(name)
+        if policy is None:
+            raise PolicyUnknown("no refine policy has this name", found=name, expected=sorted(BUILT_IN))
+        changes = dict(request.weights or {}) | ({"strategy": request.strategy} if request.strategy else {})
+        if not changes:
+            return policy, name
+        try:
+            return POLICY.validate_python(POLICY.dump_python(policy, mode="json") | changes), name
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise Unprocessable(
+                f"strategy and weights must fit a refine policy: {where}: {first['msg']}", found=changes
+            ) from error
+
+    def _child(self, parent: ListServed, request: RefineRequest) -> ListServed:
+        hasher = self._searcher.hasher
+        return replace(
+            parent,
+            query_id=new_query_id(),
+            parent_id=parent.query_id,
+            root_id=parent.root_id or parent.query_id,
+            turn=parent.turn + 1,
+            shopper_id=hasher.hashed("shopper", request.shopper_id) or parent.shopper_id,
+            session_id=hasher.hashed("session", request.session_id) or parent.session_id,
+            surface=request.surface or parent.surface,
+            device=request.device or parent.device,
+        )
+
+    def _record(self, served: ListServed, parent: ListServed, request: RefineRequest) -> None:
+        """Keep what was said as events of the list it was said of."""
+        judged = [
+            Judged(item.product_id, item.value, item.stars, item.dwell_ms, item.image, item.box)
+            for item in request.feedback
+        ]
+        with session_scope(self._sessions) as session:
+            record_feedback(
+                session,
+                query_id=served.query_id,
+                about=parent.query_id,
+                judged=judged,
+                shopper_id=served.shopper_id,
+                session_id=served.session_id,
+            )
+
+
+def _ask(before: Ask, request: RefineRequest, turns: tuple[Turn, ...]) -> Ask:
+    """What was asked before, with what the request puts in its place."""
+    return replace(
+        before,
+        turns=turns,
+        filters=before.filters if request.filters is None else request.filters,
+        sort=before.sort if request.sort is None else request.sort,
+        lexical=before.lexical if request.lexical is None else request.lexical,
+    )
+
+
+def _first(pages: list[PageServed], count: int) -> tuple[str, ...]:
+    """The ``count`` best products of the pages served, whatever column they were sorted by."""
+    scores = np.concatenate([np.asarray(page.scores, dtype=np.float64) for page in pages] or [np.empty(0)])
+    ids = [product_id for page in pages for product_id in page.product_ids]
+    return tuple(ids[place] for place in np.argsort(-scores, kind="stable")[:count])
+
+
+def _grade(item: FeedbackItem) -> float | None:
+    """The grade that ``item`` gives: stars around three, dwell as it is graded everywhere; 0 takes back."""
+    if item.stars is not None:
+        return value_of_stars(item.stars)
+    if item.dwell_ms is not None:
+        return grade(Signals(clicks=1, dwell_ms=item.dwell_ms), SignalGrades())
+    return item.value or None
+
+
+def _outcome(outcome: Outcome, policy: str) -> dict[str, Any]:
+    return {
+        "strategy": outcome.strategy,
+        "decision": outcome.decision,
+        "similarity_to_start": round(outcome.similarity_to_start, 6),
+        "similarity_to_last": round(outcome.similarity_to_last, 6),
+        "policy": policy,
+    }
