@@ -143,6 +143,10 @@ class Encoder:
                 features.tokens[position] = rows.cpu().numpy()
         return features
 
+    def word_pieces(self, text: str) -> list[bytes]:
+        """What each word token of `encode_texts_with_tokens` stands for, in UTF-8; its start and end for nothing."""
+        return self._texts.pieces(text)
+
     def encode_images(self, images: Sequence[Image.Image | Tensor], *, batch: int = 64) -> Float32:
         """Images, or their pixels from `preprocess` -> (n, d) unit rows."""
         vectors = np.empty((len(images), self.dim), dtype=np.float32)

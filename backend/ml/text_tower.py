@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from backend.ml.packed_linear import pack_linears, unpack_linears
+from backend.ml.word_spans import piece_bytes
 
 CUT_TOLERANCE = 1e-5
 """Largest difference between unit vectors of a cut and an uncut batch in fp32."""
@@ -23,7 +24,7 @@ class TextTower:
 
     Args:
         model: an open_clip model; CLIP keeps the parts of its tower in the model itself.
-        tokenize: texts -> ids (n, context length).
+        tokenize: the tokenizer: texts -> ids (n, context length).
         pad: id that fills a row behind the text.
         device: where the tower runs.
 
@@ -72,6 +73,11 @@ class TextTower:
         ids = self.cut(ids)
         pooled, tokens = self._states(ids)
         return pooled, [row[keep] for row, keep in zip(tokens, self._kept(ids), strict=True)]
+
+    def pieces(self, text: str) -> list[bytes]:
+        """What each word token of ``text`` stands for, in UTF-8; empty for its start and its end."""
+        ids = self.cut(self.tokenize([text]))
+        return piece_bytes(self._tokenize, ids[0][self._kept(ids)[0]].tolist())
 
     def cut(self, ids: Tensor) -> Tensor:
         """The same rows without the columns behind every text, where the tower is causal."""
