@@ -19,6 +19,12 @@ MAX_PIXELS = 50_000_000
 # Pillow's own limit is one number for the whole process; every call here checks its own against the header first.
 Image.MAX_IMAGE_PIXELS = None
 
+_ORIENTATION = 0x0112
+"""EXIF's tag for how the camera was held."""
+
+_LYING = (5, 6, 7, 8)
+"""Values of it by which width and height change places."""
+
 # what Pillow's plugins were seen to raise on files that were cut or altered
 _BROKEN = (
     OSError,
@@ -54,6 +60,16 @@ def probe(data: bytes, max_pixels: int = MAX_PIXELS) -> PictureFacts:
     """Format and size as the header says; nothing is decoded."""
     with _opened(data, max_pixels) as image:
         return PictureFacts(str(image.format), image.width, image.height)
+
+
+def upright_size(data: bytes, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
+    """Width and height of what ``decode`` gives, from the header alone."""
+    with _opened(data, max_pixels) as image:
+        try:
+            turned = image.getexif().get(_ORIENTATION) in _LYING
+        except _BROKEN:
+            turned = False
+        return (image.height, image.width) if turned else (image.width, image.height)
 
 
 def verify(data: bytes, max_pixels: int = MAX_PIXELS) -> PictureFacts:

@@ -12,18 +12,17 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
 from backend.blobs import BlobStore
-from backend.catalog.pictures import decode
+from backend.catalog.pictures import decode, upright_size
 from backend.db import commit_asynchronously, session_scope
 from backend.errors import Conflict, Unprocessable
 from backend.generations.serving import Serving
 from backend.ml.feedback.inputs import Regions
+from backend.ml.regions import Box, steer_patches
 from backend.search.query_encoders import QueryEncoders
 from backend.search.query_vectors import PictureLimits, through_query_head
 from backend.search.vector_cache import VectorCache
 
 Vector = NDArray[np.float32]
-Box = tuple[float, float, float, float]
-"""x1, y1, x2, y2, 0 to 1 on the upright original, x1 < x2 and y1 < y2."""
 
 
 class NoSuchPicture(Unprocessable):
@@ -44,7 +43,7 @@ class DrawnBox:
 
     Args:
         picture: content hash of the picture.
-        box: where on it.
+        box: where on it, x1 < x2 and y1 < y2.
         grade: what the shopper says of it, in [-1, 1].
     """
 
@@ -112,6 +111,19 @@ class RegionCrops:
         return Regions(
             through_query_head(serving.query_heads, vectors), np.array([box.grade for box in boxes], dtype=np.float64)
         )
+
+    def steer(self, serving: Serving, boxes: Sequence[DrawnBox]) -> dict[str, Vector]:
+        """What ``boxes`` say of each patch token (Np,) of a picture, by its content hash; not of one that is gone."""
+        encoder = self._encoders.serving(serving).encoder
+        masks = {}
+        for picture in sorted({box.picture for box in boxes}):
+            try:
+                size = upright_size(self._blobs.get(picture), self._limits.max_pixels)
+            except FileNotFoundError:
+                continue
+            drawn = [(box.box, box.grade) for box in boxes if box.picture == picture]
+            masks[picture] = steer_patches(drawn, encoder.framing, encoder.layout, size)
+        return masks
 
     def _known(self, serving: Serving, keys: Mapping[str, DrawnBox]) -> dict[str, Vector]:
         known = {key: self._cache.get(serving.weights_hash, f"region:{key}") for key in keys}

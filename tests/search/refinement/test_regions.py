@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from backend.blobs import content_hash
 from backend.catalog.models import Feature
+from backend.catalog.pictures import decode, upright_size
 from backend.db import session_scope
 from backend.generations.serving import Serving
 from backend.search.query_encoders import QueryEncoders
@@ -101,3 +102,33 @@ def test_pictures_are_found_by_their_place_and_a_place_too_far_says_what_there_i
     with pytest.raises(NoSuchPicture) as caught:
         find_pictures(session, [("nothing", 0)])
     assert caught.value.expected == "a product with a picture"
+
+
+def test_boxes_steer_the_patches_they_touch_on_each_picture(
+    crops: RegionCrops, serving: Serving, shop: Shop, halves: str
+) -> None:
+    grey = shop.blobs.put(png(COLOURS["grey"], 3))
+    masks = crops.steer(
+        serving,
+        [
+            DrawnBox(halves, (0.0, 0.0, 0.49, 1.0), 1.0),
+            DrawnBox(halves, (0.51, 0.0, 1.0, 1.0), -1.0),
+            DrawnBox(grey, (0.0, 0.0, 0.1, 0.1), 0.5),
+            DrawnBox("f" * 64, (0.0, 0.0, 1.0, 1.0), 1.0),  # gone
+        ],
+    )
+    assert masks.keys() == {halves, grey}
+    # 60 x 40 pixels are seen from 1/6 to 5/6 of their width: the middle is the border of the second and third patch
+    assert masks[halves][1:].reshape(4, 4).tolist() == [[1.0, 1.0, -1.0, -1.0]] * 4
+    assert masks[grey][1:].reshape(4, 4)[0].tolist() == [0.5, 0.0, 0.0, 0.0]
+    assert masks[grey][0] == 0.0, "the class token belongs to no box"
+
+
+def test_the_size_of_a_picture_is_that_of_what_is_seen_upright() -> None:
+    lying = Image.new("RGB", (60, 40))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    out = io.BytesIO()
+    lying.save(out, "JPEG", exif=exif)
+    assert upright_size(out.getvalue()) == decode(out.getvalue()).size == (40, 60)
+    assert upright_size(as_png(lying)) == (60, 40)
