@@ -26,7 +26,9 @@ from backend.search.refinement.features import ItemVectors
 from backend.search.refinement.marks import Marks
 from backend.search.refinement.regions import RegionCrops
 from backend.search.refinement.replay import Replay
+from backend.search.refinement.tokens import TokenLoader
 from backend.search.refinement.turns import Refiner
+from backend.search.summarizers import Summarizers
 from backend.search.vector_cache import VectorCache
 from backend.settings import Settings
 from backend.vector_index import VectorIndex
@@ -34,6 +36,8 @@ from backend.vector_index import VectorIndex
 REDIS_TIMEOUT_S = 0.5
 """Redis is an accelerator here: one that hangs must not hold a search up."""
 
+TOKENS_IN_PROCESS = 256
+"""Texts whose tokens are kept in the process: 10 MB at 20 tokens of 512 numbers."""
 
 _last_opened: list[Encoder] = []
 _opened: WeakValueDictionary[tuple[str, str, Precision], Encoder] = WeakValueDictionary()
@@ -74,14 +78,18 @@ def assembled(
     # each write of a search is one statement and its reads need no common snapshot
     engine = connect(settings.database_url or "", pool_size=settings.database_pool, single_statements=True)
     single = session_factory(engine)
+    summarizers = Summarizers(single)
     # each request asks for two things beside its own thread: captions and words
     with ThreadPoolExecutor(2 * settings.database_pool, thread_name_prefix="search") as pool:
         cache, orders, products = VectorCache(redis), OrderStore(redis), ItemVectors(engine)
         queries = QueryEncoder(encoders, cache, sessions, fetcher, limits)
         crops = RegionCrops(encoders, cache, sessions, BlobStore(settings.blob_dir), limits)
-        replay, marks = Replay(queries, products, crops, cache), Marks(engine, orders, products)
+        tokens = TokenLoader(encoders, VectorCache(redis, TOKENS_IN_PROCESS), sessions)
+        replay = Replay(queries, products, crops, tokens, summarizers, cache)
+        marks = Marks(engine, orders, products)
         ranking = Ranking(single, engine, index, queries, replay, Retrieval(index, ExactSides(single), pool))
         searcher = Searcher(single, engine, holder, queries, ranking, orders, marks, pool)
         yield searcher, Refiner(searcher, holder, replay, marks, sessions, pool, "auto")
+    summarizers.stop()
     redis.close()
     engine.dispose()

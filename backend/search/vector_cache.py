@@ -23,10 +23,16 @@ KEPT_S = 7 * 24 * 3600
 
 
 class VectorCache:
-    """Vectors under (weights hash, subject). Redis may be down or empty: then the cache is only smaller."""
+    """Vectors under (weights hash, subject). Redis may be down or empty: then the cache is only smaller.
 
-    def __init__(self, redis: Redis) -> None:
+    Args:
+        redis: the larger store.
+        in_process: how many the small one keeps.
+    """
+
+    def __init__(self, redis: Redis, in_process: int = IN_PROCESS) -> None:
         self._redis = redis
+        self._in_process = in_process
         self._lock = threading.Lock()
         self._near: OrderedDict[str, Vector] = OrderedDict()
 
@@ -59,7 +65,7 @@ class VectorCache:
         vector.setflags(write=False)
         with self._lock:
             self._near[key] = vector
-            while len(self._near) > IN_PROCESS:
+            while len(self._near) > self._in_process:
                 self._near.popitem(last=False)
         return vector
 

@@ -12,6 +12,7 @@ from sqlalchemy import Engine
 from backend.generations.serving import Serving
 from backend.ml.feedback.inputs import Items, Matrix, Query, Vector
 from backend.prepared import prepared
+from backend.search.refinement.tokens import Subjects
 
 # a product that was deleted or sold out since still says what was liked or disliked
 _VECTORS = prepared(
@@ -19,10 +20,16 @@ _VECTORS = prepared(
     SELECT p.id, p.number,
       ARRAY(SELECT f.vector FROM product_images i JOIN features f ON f.subject = i.content_hash
             WHERE i.product = p.number AND i.state = 'ready' AND f.kind = 'image' AND f.encoder_id = :encoder_id
-            ORDER BY i.position) AS images,
+            ORDER BY i.position, i.id) AS images,
+      ARRAY(SELECT f.subject FROM product_images i JOIN features f ON f.subject = i.content_hash
+            WHERE i.product = p.number AND i.state = 'ready' AND f.kind = 'image' AND f.encoder_id = :encoder_id
+            ORDER BY i.position, i.id) AS pictures,
       ARRAY(SELECT f.vector FROM captions c JOIN features f ON f.subject = c.text_hash
             WHERE c.product = p.number AND f.kind = 'text' AND f.encoder_id = :encoder_id
-            ORDER BY c.id) AS captions
+            ORDER BY c.id) AS captions,
+      ARRAY(SELECT f.subject FROM captions c JOIN features f ON f.subject = c.text_hash
+            WHERE c.product = p.number AND f.kind = 'text' AND f.encoder_id = :encoder_id
+            ORDER BY c.id) AS sentences
     FROM products p WHERE p.id = ANY(CAST(:product_ids AS text[]))
     """
 )
@@ -30,11 +37,30 @@ _VECTORS = prepared(
 
 @dataclass(frozen=True)
 class ProductVectors:
-    """A product's number, and unit vectors of its pictures (n, d) and captions (m, d)."""
+    """What is known of a product.
+
+    Args:
+        number: its name in the index.
+        images: (n, d) unit vectors of its pictures.
+        captions: (m, d) likewise of its captions.
+        pictures: content hash of each picture.
+        sentences: hash of each caption.
+    """
 
     number: int
     images: Matrix
     captions: Matrix
+    pictures: Sequence[str]
+    sentences: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What stands for a product in a turn: the vectors (d,) of a picture and of a caption, NaN where it has none."""
+
+    image: Vector
+    caption: Vector
+    subjects: Subjects
 
 
 class ItemVectors:
@@ -55,25 +81,44 @@ class ItemVectors:
         with self._engine.connect() as connection:
             rows = _VECTORS.rows(connection, wanted)
         return {
-            row.id: ProductVectors(row.number, _stacked(row.images, serving.dim), _stacked(row.captions, serving.dim))
+            row.id: ProductVectors(
+                row.number,
+                _stacked(row.images, serving.dim),
+                _stacked(row.captions, serving.dim),
+                row.pictures,
+                row.sentences,
+            )
             for row in rows
         }
 
 
-def items(products: Sequence[ProductVectors], grades: Sequence[float], query: Query, dim: int) -> Items:
-    """``products`` as feedback sees them: of each the picture and the caption that answer ``query`` best."""
+def standing(product: ProductVectors, query: Query, picture: str | None = None) -> Standing:
+    """The picture and the caption of ``product`` that answer ``query`` best; ``picture`` where it is one of them."""
+    seen = product.pictures.index(picture) if picture in product.pictures else _nearest(product.images, query.image)
+    read = _nearest(product.captions, query.caption)
+    nothing = np.full(len(query.image), np.nan, dtype=np.float32)
+    return Standing(
+        nothing if seen is None else product.images[seen],
+        nothing if read is None else product.captions[read],
+        Subjects(
+            None if seen is None else product.pictures[seen],
+            None if read is None else product.sentences[read],
+        ),
+    )
+
+
+def items(standings: Sequence[Standing], grades: Sequence[float], dim: int) -> Items:
+    """Products as feedback sees them."""
     return Items(
-        images=_rows([_best(product.images, query.image) for product in products], dim),
-        captions=_rows([_best(product.captions, query.caption) for product in products], dim),
+        images=_rows([one.image for one in standings], dim),
+        captions=_rows([one.caption for one in standings], dim),
         grades=np.asarray(grades, dtype=np.float64),
     )
 
 
-def _best(side: Matrix, query: Vector) -> Vector:
-    """The row of ``side`` (n, d) nearest to ``query``; NaN where there is none."""
-    if not len(side):
-        return np.full(len(query), np.nan, dtype=np.float32)
-    return np.asarray(side[int(np.argmax(side @ query))], dtype=np.float32)
+def _nearest(side: Matrix, query: Vector) -> int | None:
+    """Row of ``side`` (n, d) nearest to ``query``; None where there is none."""
+    return int(np.argmax(side @ query)) if len(side) else None
 
 
 def _rows(vectors: list[Vector], dim: int) -> Matrix:

@@ -1,7 +1,7 @@
 """From the turns of a session to its query vectors: each turn is computed from the one before, and remembered."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from pydantic import TypeAdapter
@@ -9,13 +9,15 @@ from pydantic import TypeAdapter
 from backend.errors import Unprocessable
 from backend.generations.serving import Serving
 from backend.ml.feedback.fitted import Fitted
-from backend.ml.feedback.inputs import Feedback, Items, Outcome, Query, Regions, Vector
+from backend.ml.feedback.inputs import Feedback, Items, Outcome, Query, Vector
 from backend.ml.feedback.policy import Policy
 from backend.ml.feedback.update import refine
 from backend.search.query_vectors import QueryEncoder, QueryVectors, Question, unit
-from backend.search.refinement.features import ItemVectors, ProductVectors, items
-from backend.search.refinement.regions import DrawnBox, RegionCrops
+from backend.search.refinement.features import ItemVectors, ProductVectors, Standing, items, standing
+from backend.search.refinement.regions import RegionCrops
 from backend.search.refinement.session import Turn, chain_hash, excludes_liked, graded, said
+from backend.search.refinement.tokens import Subjects, TokenLoader
+from backend.search.summarizers import Summarizers
 from backend.search.vector_cache import VectorCache
 
 POLICY: TypeAdapter[Policy] = TypeAdapter(Policy)
@@ -61,10 +63,17 @@ class Position:
 
 @dataclass(frozen=True)
 class Step:
-    """What a turn led to, and what the collections are asked for its list."""
+    """What a turn led to, and what the collections are asked for its list.
+
+    Args:
+        outcome: of the turn.
+        vectors: for the collections.
+        shown: id of each product that ``outcome.relevance`` and ``outcome.summary`` are of, and what stood for it.
+    """
 
     outcome: Outcome
     vectors: QueryVectors
+    shown: Mapping[str, Subjects]
 
 
 class Replay:
@@ -74,13 +83,25 @@ class Replay:
         queries: vectors of words, pictures and products.
         products: vectors of products that turns are about.
         crops: vectors of what boxes on pictures hold.
+        tokens: what summarizers read.
+        summarizers: of the generations that serve.
         cache: what was folded before.
     """
 
-    def __init__(self, queries: QueryEncoder, products: ItemVectors, crops: RegionCrops, cache: VectorCache) -> None:
+    def __init__(
+        self,
+        queries: QueryEncoder,
+        products: ItemVectors,
+        crops: RegionCrops,
+        tokens: TokenLoader,
+        summarizers: Summarizers,
+        cache: VectorCache,
+    ) -> None:
         self._queries = queries
         self._products = products
         self._crops = crops
+        self._tokens = tokens
+        self._summarizers = summarizers
         self._cache = cache
         self._fitted: tuple[int, Fitted] | None = None
 
@@ -98,29 +119,53 @@ class Replay:
         Raises:
             NothingToRefine: there is no question, nothing is judged and the list shows no product.
         """
-        turn, grades, left_out = turns[-1], graded(turns), _left_out(question, turns)
-        known = self._products.of(serving, list(dict.fromkeys([*turn.shown, *grades, *left_out])))
+        turn, grades, left_out, drawn = turns[-1], graded(turns), _left_out(question, turns), turns[-1].drawn
+        wanted = [*turn.shown, *grades, *left_out, *(one.product_id for one in turn.boxes)]
+        known = self._products.of(serving, list(dict.fromkeys(wanted)))
         words = self._queries.words(serving, turn.text) if turn.text is not None else None
         before = self._after(serving, question, turns[:-1]) or _begun(known, turn, grades, words)
+        shown = _shown(known, turn, before.current)
         feedback = Feedback(
-            shown=_shown(serving, known, turn, grades, before.current),
+            shown=items(list(shown.values()), [grades.get(one, np.nan) for one in shown], serving.dim),
             judged=_judged(serving, known, grades, before.current),
             words=words,
-            regions=self._regions(serving, turn),
+            regions=self._crops.regions(serving, drawn) if drawn else None,
         )
-        outcome = refine(
-            policy_of(turn), before.start, before.current, feedback, base=before.base, fitted=self._of(serving)
-        )
+        outcome = self._refined(serving, before, turn, self._with_tokens(serving, question, turns, feedback, shown))
         self._remember(serving, question, turns, Position(before.start, outcome.base, outcome.query))
-        return Step(outcome, _asked(outcome.query, [known[one].number for one in left_out if one in known]))
+        left_out_numbers = [known[one].number for one in left_out if one in known]
+        return Step(
+            outcome, _asked(outcome.query, left_out_numbers), {one: stood.subjects for one, stood in shown.items()}
+        )
 
-    def _regions(self, serving: Serving, turn: Turn) -> Regions | None:
-        drawn = [
-            DrawnBox(one.picture, one.box, one.grade)
-            for one in turn.judgements
-            if one.box is not None and one.picture is not None and one.grade is not None
-        ]
-        return self._crops.regions(serving, drawn) if drawn else None
+    def _refined(self, serving: Serving, before: Position, turn: Turn, feedback: Feedback) -> Outcome:
+        return refine(
+            policy_of(turn),
+            before.start,
+            before.current,
+            feedback,
+            base=before.base,
+            summarizer=self._summarizers.of(serving) if feedback.tokens is not None else None,
+            fitted=self._of(serving),
+        )
+
+    def _with_tokens(
+        self,
+        serving: Serving,
+        question: Question,
+        turns: Sequence[Turn],
+        feedback: Feedback,
+        shown: Mapping[str, Standing],
+    ) -> Feedback:
+        """``feedback`` with tokens, where a summarizer may be asked and there are words that it can go by."""
+        words = first_words(question, turns)
+        policy = policy_of(turns[-1])
+        if serving.summarizer_id is None or words is None or not _may_summarize(policy, feedback):
+            return feedback
+        drawn = turns[-1].drawn
+        steer = self._crops.steer(serving, drawn) if drawn and policy.boxes.mode == "afs" else {}
+        tokens = self._tokens.load(serving, words, [one.subjects for one in shown.values()], steer)
+        return replace(feedback, tokens=tokens)
 
     def _after(self, serving: Serving, question: Question, turns: Sequence[Turn]) -> Position | None:
         """Where a session stands after ``turns``; None where it began without a question and there are none."""
@@ -173,11 +218,26 @@ def _left_out(question: Question, turns: Sequence[Turn]) -> list[str]:
     return gone
 
 
-def _shown(
-    serving: Serving, known: Mapping[str, ProductVectors], turn: Turn, grades: Mapping[str, float], query: Query
-) -> Items:
-    there = [product_id for product_id in turn.shown[: policy_of(turn).k] if product_id in known]
-    return items([known[one] for one in there], [grades.get(one, np.nan) for one in there], query, serving.dim)
+def first_words(question: Question, turns: Sequence[Turn]) -> str | None:
+    """The session's first words, by whose tokens a summarizer goes in every turn."""
+    return question.text or next((turn.text for turn in turns if turn.text is not None), None)
+
+
+def _may_summarize(policy: Policy, feedback: Feedback) -> bool:
+    """Whether ``refine`` may ask a summarizer: the policy wants it, a box is to steer it, or nothing was said."""
+    if policy.strategy in ("afs", "afs_images"):
+        return True
+    if feedback.regions is not None and policy.boxes.mode == "afs":
+        return policy.strategy in ("auto", "boxes")
+    return policy.strategy == "auto" and feedback.words is None and feedback.judged is None
+
+
+def _shown(known: Mapping[str, ProductVectors], turn: Turn, query: Query) -> dict[str, Standing]:
+    """The first products of the list; where boxes steer a summarizer, those that they are drawn on come first."""
+    policy = policy_of(turn)
+    boxed = {one.product_id: one.picture for one in turn.boxes} if policy.boxes.mode == "afs" else {}
+    there = [one for one in dict.fromkeys([*boxed, *turn.shown]) if one in known]
+    return {one: standing(known[one], query, boxed.get(one)) for one in there[: policy.k]}
 
 
 def _judged(
@@ -186,7 +246,7 @@ def _judged(
     there = [product_id for product_id in grades if product_id in known]
     if not there:
         return None
-    return items([known[one] for one in there], [grades[one] for one in there], query, serving.dim)
+    return items([standing(known[one], query) for one in there], [grades[one] for one in there], serving.dim)
 
 
 def _begun(

@@ -11,14 +11,14 @@ from typing import Any
 
 import orjson
 
+from backend.ml.regions import Box
+from backend.search.refinement.regions import DrawnBox
+
 MOST_TURNS = 50
 """Turns of one session; each list carries those before it."""
 
 MOST_JUDGED = 100
 """Products whose judgements count together, the latest ones."""
-
-Box = tuple[float, float, float, float]
-"""x1, y1, x2, y2, each 0 to 1 on the original picture."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,15 @@ class Turn:
     def boxes(self) -> tuple[Judgement, ...]:
         """Judgements of parts of pictures."""
         return tuple(judgement for judgement in self.judgements if judgement.box is not None)
+
+    @property
+    def drawn(self) -> list[DrawnBox]:
+        """The same as boxes on pictures, those with a grade."""
+        return [
+            DrawnBox(one.picture, one.box, one.grade)
+            for one in self.judgements
+            if one.box is not None and one.picture is not None and one.grade is not None
+        ]
 
     def to_json(self) -> dict[str, Any]:
         """As kept."""
