@@ -138,6 +138,6 @@ export class Box {
 }
 
 /** A picture's preview: only pictures and web addresses are shown. */
-function safeImage(source) {
+export function safeImage(source) {
   return source?.startsWith("data:image/") ? source : safeUrl(source, location.href);
 }

@@ -36,6 +36,16 @@ export class Morelike {
     return this.call("POST", "/v1/search", {form, signal});
   }
 
+  /** The next list of a session: `said` holds feedback, text and filters as `POST /v1/search/{query_id}/refine` takes them. */
+  refine(queryId, said, {signal} = {}) {
+    return this.call("POST", `/v1/search/${encodeURIComponent(queryId)}/refine`, {body: said, signal});
+  }
+
+  /** Why a refined list is as it is. */
+  explain(queryId, {signal} = {}) {
+    return this.call("GET", `/v1/search/${encodeURIComponent(queryId)}/explain`, {signal});
+  }
+
   /** Products like the product `id`, best first. */
   similar(id, {limit = 12, ...options} = {}) {
     return this.search({product_id: id, limit}, options);

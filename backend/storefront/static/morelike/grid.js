@@ -1,27 +1,58 @@
-/* The grid of products: cards that keep their place in memory, skeletons, and the arrows of the keyboard. */
+/* The grid of products: cards that glide to their places, thumbs, skeletons, and the arrows of the keyboard. */
 
 import {h, icon, isPlainClick} from "./elements.js";
+import {fade, glide, moves, placesOf} from "./glide.js";
+import {Move} from "./move.js";
 import {money} from "./texts.js";
+import {Thumbs} from "./thumbs.js";
 
 export class Grid {
-  /** `on` has: open(hit), similar(product); `hrefOf(hit)` is where a card leads. */
+  /** `on` has: open(hit), similar(product), judge(product, value); `hrefOf(hit)` is where a card leads. */
   constructor(texts, {client, locale, on, hrefOf}) {
     Object.assign(this, {texts, client, locale, on, hrefOf});
     this.cards = new Map();
-    this.element = h("ul", {class: "grid", role: "list", "aria-label": texts.results, onkeydown: (event) => this.#arrow(event)});
+    this.element = h("ul", {class: "grid", role: "list", "aria-label": texts.results, onkeydown: (event) => this.#pressed(event)});
   }
 
-  /** Show exactly `hits`. A card whose product did not change stays the same element, so its picture does not blink. */
-  show(hits) {
+  /**
+   * Show exactly `hits`. A card whose product did not change stays the same element, so its picture does not blink.
+   * `turn` is what led here, {said, known}: it tells moved cards why; with `gliding` they are seen to move.
+   */
+  show(hits, {turn = null, gliding = false} = {}) {
+    const before = gliding && moves() ? placesOf(this.#elements()) : null;
+    const gone = this.#elements();
+    const focused = this.element.getRootNode().activeElement;
+    const place = [...this.element.children].indexOf(focused?.closest(".card"));
     const cards = new Map();
     for (const hit of hits) {
       const facts = JSON.stringify([hit.product, this.hrefOf(hit)]);
       const old = this.cards.get(hit.product_id);
-      cards.set(hit.product_id, old?.facts === facts ? {...old, hit} : {facts, hit, element: this.#card(hit, cards.size)});
+      const card = old?.facts === facts ? {...old, hit} : {facts, hit, ...this.#card(hit, cards.size)};
+      card.move.show(hit, turn);
+      cards.set(hit.product_id, card);
+      gone.delete(hit.product_id);
     }
     this.cards = cards;
     this.element.replaceChildren(...[...cards.values()].map((card) => card.element));
     this.element.hidden = hits.length === 0;
+    if (before) {
+      glide(before, this.#elements());
+      fade(before, gone, this.element);
+    }
+    if (place < 0) return;
+    // whoever stood on a card by keyboard goes with it, and where it left, stays at its place
+    if (focused.isConnected) focused.focus({preventScroll: true});
+    else this.element.querySelectorAll(".card-link")[Math.min(place, cards.size - 1)]?.focus({preventScroll: true});
+  }
+
+  /** Show what was said of each product: id -> {value}. */
+  judged(judgements) {
+    for (const [id, card] of this.cards) {
+      const value = judgements.get(id)?.value ?? 0;
+      card.thumbs.show(value);
+      card.element.classList.toggle("liked", value > 0);
+      card.element.classList.toggle("disliked", value < 0);
+    }
   }
 
   /** Grey shapes where products will be. */
@@ -33,26 +64,35 @@ export class Grid {
   }
 
   /** Focus the card at `index`. */
-  focus(index = 0) {
-    this.element.querySelectorAll(".card-link")[index]?.focus();
+  focus(index = 0, options = {}) {
+    this.element.querySelectorAll(".card-link")[index]?.focus(options);
+  }
+
+  #elements() {
+    return new Map([...this.cards].map(([id, card]) => [id, card.element]));
   }
 
   #card({product_id: id, product}, index) {
     const hit = () => this.cards.get(id).hit;
+    const brief = {id, title: product.title, image: product.image};
+    const move = new Move(this.texts, this.client);
     const link = h("a", {
-      class: "card-link", href: this.hrefOf({product_id: id, product}), draggable: "true",
+      class: "card-link", href: this.hrefOf({product_id: id, product}), draggable: "true", "aria-keyshortcuts": "L D",
       onclick: (event) => isPlainClick(event) && this.on.open(hit(), event),
       ondragstart: (event) => event.dataTransfer.setData("application/x-morelike-product", id),
     },
-    this.#picture(product, index < 8),
+    h("span", {class: "card-shown"}, this.#picture(product, index < 8), move.badge),
     h("span", {class: "card-text"},
       product.brand && h("span", {class: "card-brand"}, product.brand),
-      h("span", {class: "card-title"}, product.title),
-      h("span", {class: "card-foot"}, h("span", {class: "price"}, money(product.price, product.currency, this.locale)), stock(product, this.texts))));
+      h("span", {class: "card-title"}, product.title)));
     const more = h("button", {
       type: "button", class: "card-similar", "aria-label": `${this.texts.likeThis}: ${product.title}`, onclick: () => this.on.similar({id, ...product}),
     }, icon("similar"), h("span", {"aria-hidden": "true"}, this.texts.likeThis));
-    return h("li", {class: "card", "data-product": id}, link, more);
+    const thumbs = new Thumbs(this.texts, product.title, (value) => this.on.judge(brief, value));
+    const foot = h("div", {class: "card-foot"},
+      h("span", {class: "card-price"}, h("span", {class: "price"}, money(product.price, product.currency, this.locale)), stock(product, this.texts)),
+      thumbs.element);
+    return {thumbs, move, element: h("li", {class: "card", "data-product": id}, link, more, foot, move.reason)};
   }
 
   #picture(product, eager) {
@@ -61,10 +101,14 @@ export class Grid {
     }));
   }
 
-  #arrow(event) {
+  /** Arrows walk over the products, L likes the one they stand on and D dislikes it. */
+  #pressed(event) {
     const links = [...this.element.querySelectorAll(".card-link")];
     const here = links.indexOf(event.target.closest(".card-link"));
-    if (here < 0) return;
+    if (here < 0 || event.ctrlKey || event.metaKey || event.altKey) return;
+    const {thumbs} = this.cards.get(links[here].parentElement.dataset.product);
+    if (event.key.toLowerCase() === "l") return thumbs.up.click();
+    if (event.key.toLowerCase() === "d") return thumbs.down.click();
     const columns = getComputedStyle(this.element).gridTemplateColumns.split(" ").length;
     const step = {ArrowRight: 1, ArrowLeft: -1, ArrowDown: columns, ArrowUp: -columns}[event.key];
     const to = event.key === "Home" ? 0 : event.key === "End" ? links.length - 1 : step === undefined ? -1 : here + step;

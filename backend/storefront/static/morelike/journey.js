@@ -1,5 +1,7 @@
 /* Where the shopper has been: the browser's history, with what was served at each place. */
 
+import {UNTOUCHED} from "./turns.js";
+
 const KEPT_PLACES = 30;
 
 export class Journey {
@@ -22,11 +24,22 @@ export class Journey {
     this.#write("replaceState", location.href, 0);
   }
 
-  /** A new search; the same search again stays where it is. */
-  visit(state) {
+  /** The turns that the history keeps for the place where the page is, also over a reload: {begin, turns, at, facets}, or null. */
+  session() {
+    return history.state?.morelike?.session ?? null;
+  }
+
+  /** A place of an earlier load of the page, found again by Back or Forward. */
+  adopt(state) {
+    this.#enter(state);
+    this.#write("replaceState", location.href, history.state?.morelike?.depth ?? 0);
+  }
+
+  /** A new search; the same search again stays where it is. `served` is what is known to be shown there. */
+  visit(state, served = {}) {
     const address = this.address.of(state);
     const same = address === `${location.pathname}${location.search}${location.hash}`;
-    this.#enter(state);
+    this.#enter(state, served);
     this.#write(same ? "replaceState" : "pushState", address, 0);
   }
 
@@ -56,14 +69,16 @@ export class Journey {
     dispatchEvent(new PopStateEvent("popstate", {state: history.state}));
   }
 
-  #enter(state) {
+  #enter(state, served = {}) {
     this.number += 1;
-    this.entries.set(this.number, {state});
+    this.entries.set(this.number, {...served, state});
     for (const old of [...this.entries.keys()].slice(0, -KEPT_PLACES)) this.entries.delete(old);
   }
 
   #write(how, address, depth) {
-    const here = {...history.state, morelike: {run: this.run, number: this.number, depth}};
+    const {state: {begin, turns, at}, answer} = this.entries.get(this.number) ?? {state: UNTOUCHED};
+    const session = turns.length > 0 ? {begin, turns, at, facets: answer?.facets ?? null} : null;
+    const here = {...history.state, morelike: {run: this.run, number: this.number, depth, session}};
     history[how](here, "", this.address.mode === "off" ? undefined : address);
   }
 

@@ -3,11 +3,13 @@
 import {safeUrl} from "./client.js";
 import {h, icon, iconButton, isPlainClick} from "./elements.js";
 import {picture, stock} from "./grid.js";
+import {Lightbox} from "./lightbox.js";
 import {failedMessage} from "./messages.js";
 import {facetName, money} from "./texts.js";
+import {Thumbs} from "./thumbs.js";
 
 export class ProductPage {
-  /** `on` has: close(), open(hit), similar(product); `hrefOf(hit)` is where a similar product leads. */
+  /** `on` has: close(), open(hit), similar(product), judge(product, value), say({text, product, parts}); `hrefOf(hit)` is where a similar product leads. */
   constructor(texts, {client, locale, on, hrefOf}) {
     Object.assign(this, {texts, client, locale, on, hrefOf});
     this.body = h("div", {class: "product-body"});
@@ -19,6 +21,8 @@ export class ProductPage {
       },
       onclick: (event) => event.target === this.element && this.on.close(),
     }, iconButton("close", texts.backToResults, () => this.on.close(), {class: "icon-button product-close"}), this.body);
+    this.values = new Map();
+    this.lightbox = new Lightbox(texts, {client, onparts: (parts) => this.on.say({product: this.#brief(this.product), parts})});
   }
 
   /** Open on `id`; `known` is what a card already knew, shown until the rest has come. */
@@ -39,7 +43,14 @@ export class ProductPage {
     }
   }
 
+  /** Show what was said of the product: id -> {value}. */
+  judged(judgements) {
+    this.values = judgements;
+    this.thumbs?.show(judgements.get(this.id)?.value ?? 0);
+  }
+
   close() {
+    this.lightbox.close();
     this.controller?.abort();
     this.id = null;
     if (this.element.open) this.element.close();
@@ -58,18 +69,22 @@ export class ProductPage {
   }
 
   #gallery(product) {
-    const sources = product.images.map((image) => image.url).filter(Boolean);
-    if (sources.length === 0 && product.image) sources.push(product.image);
+    // a picture keeps the number it has among all of the product's, also those that could not be fetched
+    const all = product.images.length > 0 ? product.images : [{url: product.image}];
+    const sources = all.map(({url}, index) => ({url, index})).filter(({url}) => url);
     const stage = h("div", {class: "stage"});
-    const show = (index) => {
-      stage.replaceChildren(picture(sources[index], {
+    const show = (at) => {
+      const {url, index} = sources[at] ?? {url: null, index: 0};
+      stage.replaceChildren(picture(url, {
         client: this.client, alt: product.title, sizes: "(min-width: 48rem) 28rem, 90vw", widths: [640, 1024], eager: true, texts: this.texts,
       }));
-      buttons.forEach((button, at) => button.setAttribute("aria-current", String(at === index)));
+      if (url) stage.append(h("button", {type: "button", class: "button small stage-mark", onclick: () => this.lightbox.open(url, index, product.title)},
+        icon("part"), this.texts.markHint));
+      buttons.forEach((button, place) => button.setAttribute("aria-current", String(place === at)));
     };
-    const buttons = sources.map((source, index) => h("button", {
-      type: "button", class: "thumb", "aria-label": `${this.texts.image} ${index + 1}`, onclick: () => show(index),
-    }, h("img", {src: this.client.imageUrl(source, 160), alt: "", width: "64", height: "64", loading: "lazy"})));
+    const buttons = sources.map(({url}, at) => h("button", {
+      type: "button", class: "thumb", "aria-label": `${this.texts.image} ${at + 1}`, onclick: () => show(at),
+    }, h("img", {src: this.client.imageUrl(url, 160), alt: "", width: "64", height: "64", loading: "lazy"})));
     show(0);
     return h("div", {class: "gallery"}, stage, sources.length > 1 && h("div", {class: "thumbs"}, buttons));
   }
@@ -85,8 +100,27 @@ export class ProductPage {
       product.description && h("p", {class: "description"}, product.description),
       h("div", {class: "product-actions"},
         h("button", {type: "button", class: "button primary", onclick: () => this.on.similar(this.#brief(product))}, icon("similar"), this.texts.likeThis),
-        url && h("a", {class: "button", href: url, rel: "noopener"}, this.texts.visit, icon("out"))),
+        url && h("a", {class: "button", href: url, rel: "noopener"}, this.texts.visit, icon("out")), this.#thumbs(product)),
+      this.#but(product),
       this.#variants(product), this.#attributes(product), this.#captions(product));
+  }
+
+  #thumbs(product) {
+    this.thumbs = new Thumbs(this.texts, product.title, (value) => this.on.judge(this.#brief(product), value));
+    this.thumbs.show(this.values.get(product.id)?.value ?? 0);
+    return this.thumbs.element;
+  }
+
+  #but(product) {
+    const field = h("input", {
+      type: "text", class: "but-input", name: "but", autocomplete: "off", enterkeyhint: "search", maxlength: "1000", required: true,
+      placeholder: this.texts.likeThisBut, "aria-label": this.texts.likeThisBut,
+    });
+    const say = (event) => {
+      event.preventDefault();
+      this.on.say({product: this.#brief(product), text: field.value});
+    };
+    return h("form", {class: "but", onsubmit: say}, icon("similar"), field, h("button", {type: "submit", class: "button small"}, this.texts.refine));
   }
 
   #brief(product) {

@@ -4,8 +4,10 @@ import {Morelike, MorelikeError, safeUrl} from "./client.js";
 import {Journey} from "./journey.js";
 import {Pictures, readPicture} from "./picture.js";
 import {ProductPage} from "./product.js";
+import {Session} from "./session.js";
 import {Address, EMPTY, fromParams, toParams, toRequest} from "./state.js";
 import {TEXTS, withTexts} from "./texts.js";
+import {UNTOUCHED, judgements, listOf, standingAt, stepOf, toRefinement, withStep, withTurn} from "./turns.js";
 import {View} from "./view.js";
 import {Ear} from "./voice.js";
 
@@ -23,13 +25,19 @@ export class Shop {
     this.state = EMPTY;
     this.hits = [];
     this.answer = null;
+    this.lists = new Map();  // of the turns that can be gone back to
     this.#build();
     this.#start();
   }
 
   /** Search for `changes` laid over what is searched now: {text, spoken, picture, product, filters, sort}. */
   search(changes = {}, {partial = false} = {}) {
-    this.state = {...this.state, ...("text" in changes && {spoken: false}), ...changes};
+    const names = Object.keys(changes);
+    if (this.state.at > 0 && names.every((name) => name === "filters" || name === "sort")) {
+      return names.length > 0 ? this.#refilter(changes) : this.#ask(false);
+    }
+    this.session.forget();
+    this.state = {...this.state, ...UNTOUCHED, ...("text" in changes && {spoken: false}), ...changes};
     if (!partial) this.journey.visit(this.state);
     return this.#ask(partial);
   }
@@ -39,6 +47,29 @@ export class Shop {
     this.page.close();
     this.target.scrollIntoView({block: "nearest"});
     return this.search({product, text: "", picture: null, sort: "relevance"});
+  }
+
+  /** Like (1), dislike (-1) or neither (0): `product` is {id, title, image}. The list follows after a short pause. */
+  judge(product, value) {
+    this.session.judge(product, value, {hold: this.page.element.open});
+  }
+
+  /** Refine the list: {text, product to be liked, parts: [{value, image, box}] of its pictures}; without any, by itself. */
+  refine({text = "", product = null, parts = []} = {}) {
+    this.page.close();
+    if (product && parts.length === 0) this.session.judge(product, 1, {hold: true});
+    return this.session.say({text, parts: parts.map((part) => ({...part, ...product}))});
+  }
+
+  /** To the list as it was after `at` turns. */
+  goTo(at) {
+    this.session.forget();
+    this.state = standingAt(this.state, at);
+    const kept = this.lists.get(stepOf(this.state).id);
+    this.journey.visit(this.state, kept);
+    if (!kept) return this.#ask(false);
+    this.controller?.abort();
+    return this.#accept(kept.answer, kept.hits, {gliding: true});
   }
 
   focusResults() {
@@ -55,7 +86,14 @@ export class Shop {
     const hrefOf = (hit) => this.#linkOf(hit);
     const open = (hit, event) => this.#open(hit, event);
     const similar = (product) => this.similar(product);
-    this.page = new ProductPage(texts, {client, locale, hrefOf, on: {close: () => this.journey.leaveProduct(this.state), open, similar}});
+    const judge = (product, value) => this.judge(product, value);
+    this.page = new ProductPage(texts, {client, locale, hrefOf, on: {close: () => this.journey.leaveProduct(this.state), open, similar, judge, say: (said) => this.refine(said)}});
+    this.session = new Session(texts, {
+      state: () => this.state,
+      turn: (said) => this.#turn(said),
+      judged: (pending) => this.view.judged(this.state, pending),
+      failed: (sentence) => this.view.trail.fail(sentence),
+    });
     this.language = locale || document.documentElement.lang || navigator.language;
     this.ear = new Ear(this.options.voice, this.language, {
       listening: (whether) => this.#listening(whether),
@@ -75,7 +113,15 @@ export class Shop {
         drop_picture: () => this.search({picture: null}),
         drop_product: () => this.search({product: null}),
       },
-      grid: {hrefOf, open, similar},
+      grid: {hrefOf, open, similar, judge},
+      trail: {
+        judge,
+        go: (at) => this.goTo(at),
+        say: (text) => this.refine({text}),
+        restart: () => this.goTo(0),
+        retry: () => this.session.retry(),
+        give_up: () => this.#giveUp(),
+      },
       on: {filters: (filters) => this.search({filters}), sort: (sort) => this.search({sort}), more: () => this.#more(), retry: () => this.#ask(false)},
     });
     this.view.attach(this.target);
@@ -85,7 +131,7 @@ export class Shop {
   /** The address says what to show; where it says nothing, the query the page asked for. */
   #start() {
     const {params, productId} = this.journey.read() ?? {params: new URLSearchParams(), productId: null};
-    this.state = fromParams(params, this.pictures, this.options.query);
+    this.state = fromParams(params, this.pictures, this.options.query, this.journey.session());
     this.journey.begin(this.state);
     this.#ask(false);
     this.#nameProduct();
@@ -96,10 +142,16 @@ export class Shop {
   #arrive(entry, place) {
     if (!place) return;  // an anchor of the page itself
     const {params, productId} = place;
-    const state = entry?.state ?? fromParams(params, this.pictures, this.options.query);
+    const state = entry?.state ?? fromParams(params, this.pictures, this.options.query, this.journey.session());
+    if (!entry) this.journey.adopt(state);
     if (productId !== null) this.page.open(productId, this.#known(productId));
     else this.page.close();
-    if (toParams(state).toString() === toParams(this.state).toString() && this.answer) return;
+    if (toParams(state).toString() === toParams(this.state).toString() && this.answer) {
+      if (productId === null) this.session.release();
+      return;
+    }
+    this.session.forget();
+    const gliding = state.begin !== null && state.begin.id === (this.state.begin ?? {id: this.answer?.query_id}).id;
     this.state = state;
     if (!entry?.answer) {
       this.#ask(false);
@@ -107,7 +159,7 @@ export class Shop {
       return;
     }
     this.controller?.abort();
-    this.#accept(entry.answer, entry.hits);
+    this.#accept(entry.answer, entry.hits, {gliding});
   }
 
   /** Ask for the state, or for what `audio` says in place of its text. */
@@ -122,8 +174,7 @@ export class Shop {
     this.view.busy(this.hits.length > 0);
     const slow = setTimeout(() => this.view.slow(), SLOW_MS);
     try {
-      const request = this.#request(state, partial);
-      const answer = await (audio ? this.client.speak(audio, request, {language: this.#spoken(), signal}) : this.client.search(request, {signal}));
+      const answer = await this.#answerTo(state, {partial, audio, signal});
       if (audio) {
         state = this.state = {...state, text: answer.transcript};
         this.journey.visit(state);
@@ -138,6 +189,76 @@ export class Shop {
     } finally {
       clearTimeout(slow);
     }
+  }
+
+  /** A refined list is shown as it was served; where it is no longer kept, the search that it began with. */
+  async #answerTo(state, {partial, audio, signal}) {
+    const list = listOf(state);
+    if (list) {
+      try {
+        const answer = await this.client.list(list, {signal});
+        return {...answer, facets: answer.facets ?? this.journey.session()?.facets ?? null};
+      } catch (error) {
+        if (error.status !== 404) throw error;
+        this.state = {...state, ...UNTOUCHED};
+        this.journey.visit(this.state);
+        this.view.box.say(this.texts.expired);
+      }
+    }
+    const request = this.#request(list ? this.state : state, partial);
+    return audio ? this.client.speak(audio, request, {language: this.#spoken(), signal}) : this.client.search(request, {signal});
+  }
+
+  /** One turn: `said` is sent, and what comes of it is shown. */
+  async #turn(said) {
+    if (!this.answer?.query_id) await this.#ask(false);  // someone was still typing: there is no list to refine
+    if (!this.answer) return;
+    const parent = {id: this.answer.query_id, filters: this.state.filters, sort: this.state.sort};
+    this.#tell("feedback", {query_id: parent.id, ...toRefinement(said)});
+    const answer = await this.#refined(parent.id, toRefinement(said));
+    if (!answer) return;
+    const {filters, sort} = this.state;
+    this.view.trail.clearField();
+    this.#arriveAt(withTurn(this.state, parent, {id: answer.query_id, said, filters, sort, decision: answer.refine?.decision}), answer);
+  }
+
+  /** The refined list under other filters, or sorted otherwise: the same turn, served anew. */
+  async #refilter(changes) {
+    const {filters, sort} = {...this.state, ...changes};
+    const answer = await this.#refined(listOf(this.state), {filters, sort}).catch((error) => this.#fail(error));
+    if (answer) this.#arriveAt(withStep(this.state, {id: answer.query_id, filters, sort}), answer);
+  }
+
+  /** The answer to a refinement of the list `parent`; undefined where something else was asked meanwhile. */
+  async #refined(parent, said) {
+    this.controller?.abort();
+    const {signal} = (this.controller = new AbortController());
+    const {facets, limit, ...who} = this.#request(this.state, false);
+    for (const name of ["text", "image", "product_id", "filters", "sort", "query_type"]) delete who[name];
+    this.view.box.settle();
+    this.view.busy(true);
+    const slow = setTimeout(() => this.view.slow(), SLOW_MS);
+    try {
+      return await this.client.refine(parent, {...said, facets, limit, ...who}, {signal});
+    } catch (error) {
+      if (signal.aborted) return undefined;
+      this.#accept(this.answer, this.hits);
+      throw error;
+    } finally {
+      clearTimeout(slow);
+    }
+  }
+
+  #arriveAt(state, answer) {
+    this.state = state;
+    this.journey.visit(state, {answer, hits: answer.hits});
+    this.#accept(answer, answer.hits, {gliding: true});
+    this.#tell("results", {answer, state, partial: false});
+  }
+
+  #giveUp() {
+    this.session.forget();
+    this.#accept(this.answer, this.hits);
   }
 
   #listening(whether) {
@@ -173,12 +294,27 @@ export class Shop {
     }
   }
 
-  #accept(answer, hits) {
+  #accept(answer, hits, {gliding = false} = {}) {
     this.failed = null;
     this.answer = answer;
     this.hits = hits;
+    if (answer.query_id) this.lists.set(answer.query_id, {answer, hits});
     this.view.box.show(this.state, this.client);
-    this.view.show(this.state, answer, hits);
+    this.view.show(this.state, answer, hits, {turn: this.#turnShown(), gliding});
+    this.view.judged(this.state, this.session.pending);
+  }
+
+  /** What led to the list that is shown, for the cards: {said, decision, known}. */
+  #turnShown() {
+    if (this.state.at === 0) return null;
+    const {said, decision} = stepOf(this.state);
+    const judged = judgements(this.state);
+    return {said, decision, known: (id) => judged.get(id) ?? this.#brief(id)};
+  }
+
+  #brief(id) {
+    const product = this.#known(id);
+    return product && {id, title: product.title, image: product.image};
   }
 
   #fail(error) {

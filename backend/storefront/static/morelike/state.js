@@ -1,6 +1,8 @@
 /* What is being searched, and how it is written into an address that can be shared and reloaded. */
 
-export const EMPTY = Object.freeze({text: "", spoken: false, picture: null, product: null, filters: Object.freeze({}), sort: "relevance"});
+import {UNTOUCHED, listOf} from "./turns.js";
+
+export const EMPTY = Object.freeze({text: "", spoken: false, picture: null, product: null, filters: Object.freeze({}), sort: "relevance", ...UNTOUCHED});
 
 /** The state as query parameters. A picture that was dropped is named by the number it has in this tab. */
 export function toParams(state) {
@@ -14,15 +16,16 @@ export function toParams(state) {
     else for (const one of value) params.append(name, one);
   }
   if (state.sort !== "relevance") params.set("sort", state.sort);
+  if (listOf(state)) params.set("list", listOf(state));
   if (params.size === 0) params.set("q", "");  // everything the shop has; no parameters at all is the page's own query
   return params;
 }
 
 /**
  * The state that `params` say; what they say wrongly is left out, and where they say nothing `text` is searched.
- * `pictures` finds a dropped picture again.
+ * `pictures` finds a dropped picture again; `session` is what the history keeps of the turns that led here.
  */
-export function fromParams(params, pictures, text) {
+export function fromParams(params, pictures, text, session = null) {
   const state = {...EMPTY, text: params.get("q") || "", sort: params.get("sort") || "relevance", filters: {}};
   const says = params.has("q") || params.has("sort");
   if (params.get("like")) state.product = {id: params.get("like")};
@@ -33,7 +36,14 @@ export function fromParams(params, pictures, text) {
     if (value !== null) state.filters[name] = value;
   }
   const blank = !says && !state.product && !state.picture && Object.keys(state.filters).length === 0;
-  return blank ? {...state, text} : state;
+  return resumed(blank ? {...state, text} : state, params.get("list"), session);
+}
+
+/** `state` with the turns that the history kept; a list that came by its address alone is one turn of unknown words. */
+function resumed(state, list, session) {
+  if (session && listOf(session) === list) return {...state, begin: session.begin, turns: session.turns, at: session.at};
+  const {filters, sort} = state;
+  return list ? {...state, begin: {id: null, filters, sort}, turns: [{id: list, said: null, filters, sort}], at: 1} : state;
 }
 
 function filterOf(name, params) {
@@ -113,7 +123,7 @@ export class Address {
   }
 }
 
-const NAMES = new Set(["q", "like", "image", "picture", "price", "in_stock", "category", "brand", "sort"]);
+const NAMES = new Set(["q", "like", "image", "picture", "price", "in_stock", "category", "brand", "sort", "list"]);
 
 /** Whether a parameter is the search's; the others belong to the page and are left as they are. */
 function isOurs(name) {

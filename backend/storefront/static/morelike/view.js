@@ -1,34 +1,41 @@
 /* The frame of the search: box, bar, filters and results, and which of them is shown when. */
 
-import {Box} from "./box.js";
+import {Box, safeImage} from "./box.js";
 import {h, icon} from "./elements.js";
 import {Filters, chipsOf} from "./filters.js";
+import {moves} from "./glide.js";
 import {Grid} from "./grid.js";
 import {emptyMessage, failedMessage} from "./messages.js";
 import {countOf, money} from "./texts.js";
+import {Trail} from "./trail.js";
+import {judgements} from "./turns.js";
 
 /** The style sheet of every search on the page; STYLE is style.css, put in when the file is served. */
 const SHEET = new CSSStyleSheet();
 SHEET.replaceSync(STYLE);
 
+const OUT_OF_SIGHT_PX = 60;
+
 export class View {
-  constructor(texts, {client, locale, examples, page, facets, hears, box, grid, on}) {
-    Object.assign(this, {texts, client, locale, facets, on});
+  constructor(texts, {client, locale, examples, page, facets, hears, box, grid, trail, on}) {
+    Object.assign(this, {texts, client, locale, facets, page, on});
     this.box = new Box(texts, box, {hears});
     this.filters = new Filters(texts, {locale, onchange: on.filters});
     this.grid = new Grid(texts, {client, locale, on: grid, hrefOf: grid.hrefOf});
+    this.trail = new Trail(texts, {client, on: trail});
     this.message = h("div", {class: "message-place"});
     this.status = h("p", {class: "status", role: "status"});
     this.moreButton = h("button", {type: "button", class: "button more", hidden: true, onclick: on.more}, texts.more);
     this.end = h("p", {class: "end"});
     this.sort = this.#sortSelect();
     this.toggle = this.#filterToggle();
-    this.results = h("div", {class: "results"}, this.message, this.grid.element, this.end, this.moreButton);
+    this.above = h("button", {type: "button", class: "above", hidden: true, onclick: () => this.toTop()}, icon("up"), texts.turnCame);
+    this.results = h("div", {class: "results"}, this.trail.element, this.message, this.grid.element, this.end, this.moreButton, this.above);
     this.layout = h("div", {class: "layout", hidden: true}, this.filters.element, this.results);
     this.bar = h("div", {class: "bar"}, h("div", {class: "bar-words"}, this.status, h("slot", {name: "note"})), h("div", {class: "bar-tools"}, this.toggle, this.sort), this.filters.chips);
     this.element = h("div", {class: "shop"},
       h("button", {type: "button", class: "skip", onclick: () => this.grid.focus(0)}, texts.skip),
-      this.box.element, this.box.notice, this.#examples(examples, box.commit), this.bar, this.layout, page.element);
+      this.box.element, this.box.notice, this.#examples(examples, box.commit), this.bar, this.layout, page.element, page.lightbox.element);
   }
 
   /** Put the search into `target` and listen to the whole page for drops, pastes and the / key. */
@@ -47,6 +54,7 @@ export class View {
     this.element.setAttribute("aria-busy", "true");
     this.#say(this.texts.looking);
     if (keep) return;
+    this.trail.hide();
     this.message.replaceChildren();
     this.#endWith("", false);
     this.grid.showSkeletons(8);
@@ -57,14 +65,17 @@ export class View {
     this.element.classList.add("slow");
   }
 
-  show(state, answer, hits) {
+  /** Show an answer. `turn` is what led to it, where it is a refined one; with `gliding` the cards are seen to move. */
+  show(state, answer, hits, {turn = null, gliding = false} = {}) {
     this.#settle();
     const currency = hits.find((hit) => hit.product.currency)?.product.currency ?? null;
     const query = JSON.stringify([state.text, state.picture?.id ?? state.picture?.url, state.product?.id]);
     this.filters.show(state.filters, answer.facets ?? {}, this.facets, currency, query);
     this.#showTools(state);
     this.#say(countOf(answer.total, answer.total_is === "estimate", this.texts, this.locale));
-    this.grid.show(hits);
+    this.trail.show(state, this.#beginning(state), turn?.decision);
+    this.grid.show(hits, {turn, gliding});
+    this.above.hidden = !gliding || this.results.getBoundingClientRect().top > -OUT_OF_SIGHT_PX;
     this.message.replaceChildren();
     if (hits.length === 0) {
       const chips = chipsOf(state.filters, this.texts, (value) => money(value, currency, this.locale));
@@ -73,8 +84,24 @@ export class View {
     this.#endWith(answer.cursor || hits.length <= 8 ? "" : this.texts.end, Boolean(answer.cursor));
   }
 
+  /** Show what was liked and disliked, also what is not sent yet. */
+  judged(state, pending) {
+    const all = judgements(state, pending);
+    this.trail.judged(state, pending);
+    this.grid.judged(all);
+    this.page.judged(all);
+  }
+
+  /** To where the results begin. */
+  toTop() {
+    this.above.hidden = true;
+    this.results.scrollIntoView({behavior: moves() ? "smooth" : "instant", block: "start"});
+    this.grid.focus(0, {preventScroll: true});
+  }
+
   fail(error, seconds) {
     this.#settle();
+    this.trail.hide();
     this.grid.show([]);
     this.#say("");
     this.#endWith("", false);
@@ -102,6 +129,13 @@ export class View {
     this.sort.querySelector("select").value = state.sort;
     const {count} = this.filters;
     this.toggle.querySelector(".count").textContent = count ? String(count) : "";
+  }
+
+  /** What a search was for, as the first step of its trail. */
+  #beginning({text, picture, product}) {
+    const image = picture ? safeImage(picture.preview || picture.url) : this.client.imageUrl(product?.image, 96);
+    const words = text.trim() ? `“${text.trim()}”` : picture ? this.texts.yourPicture : product ? `${this.texts.like} ${product.title || product.id}` : this.texts.everything;
+    return h("span", {class: "step-part"}, image && h("img", {src: image, alt: "", width: "26", height: "26"}), h("span", {class: "step-words"}, words));
   }
 
   #say(text) {
