@@ -119,6 +119,8 @@ class Settings(BaseSettings):
     )
     database_pool: int = Field(default=16, ge=1, le=500, description="Database connections and threads of the API.")
 
+    refine_policy: str = Field(default="auto", description="Name of the policy that refinements follow.")
+
     transcriber_url: str | None = Field(
         default=None,
         description="Server that turns speech into words through OpenAI's API, as https://api.openai.com/v1.",

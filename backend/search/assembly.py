@@ -24,6 +24,7 @@ from backend.search.query_encoders import QueryEncoders
 from backend.search.query_vectors import PictureLimits, QueryEncoder
 from backend.search.refinement.features import ItemVectors
 from backend.search.refinement.marks import Marks
+from backend.search.refinement.policies import Policies
 from backend.search.refinement.regions import RegionCrops
 from backend.search.refinement.replay import Replay
 from backend.search.refinement.tokens import TokenLoader
@@ -68,6 +69,8 @@ def assembled(
     encoders: QueryEncoders,
 ) -> Iterator[tuple[Searcher, Refiner]]:
     """What searches and what refines, with their threads running; they end with the block."""
+    policies = Policies(sessions)
+    policies.named(settings.refine_policy)  # a name that is wrong is said now, not to shoppers
     redis = Redis.from_url(
         settings.redis_url or "", socket_timeout=REDIS_TIMEOUT_S, socket_connect_timeout=REDIS_TIMEOUT_S
     )
@@ -89,7 +92,7 @@ def assembled(
         marks = Marks(engine, orders, products)
         ranking = Ranking(single, engine, index, queries, replay, Retrieval(index, ExactSides(single), pool))
         searcher = Searcher(single, engine, holder, queries, ranking, orders, marks, pool)
-        yield searcher, Refiner(searcher, holder, replay, marks, sessions, pool, "auto")
+        yield searcher, Refiner(searcher, holder, replay, marks, sessions, pool, policies, settings.refine_policy)
     summarizers.stop()
     redis.close()
     engine.dispose()

@@ -13,7 +13,7 @@ PositiveNorm = Literal["raw", "unit"]
 NegativeNorm = Literal["raw", "convex", "unit"]
 """``convex`` divides a weighted sum by the sum of its weights, K - 1 in the extended form."""
 
-_STRICT = {"extra": "forbid"}
+_STRICT: dict[str, str | bool] = {"extra": "forbid", "allow_inf_nan": False}
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Mix:
         negative_norm: m as summed, divided by the sum of its weights, or at unit length.
     """
 
-    __pydantic_config__: ClassVar[dict[str, str]] = _STRICT
+    __pydantic_config__: ClassVar[dict[str, str | bool]] = _STRICT
 
     alpha: float = 0.8
     beta: float = 0.1
@@ -52,7 +52,7 @@ class Classic:
         over: vectors averaged.
     """
 
-    __pydantic_config__: ClassVar[dict[str, str]] = _STRICT
+    __pydantic_config__: ClassVar[dict[str, str | bool]] = _STRICT
 
     mix: Mix = Mix(positive_norm="raw", negative_norm="raw")
     over: Literal["images", "captions"] = "images"
@@ -71,7 +71,7 @@ class Likes:
             make pairs. Off, it is the form above and nothing else.
     """
 
-    __pydantic_config__: ClassVar[dict[str, str]] = _STRICT
+    __pydantic_config__: ClassVar[dict[str, str | bool]] = _STRICT
 
     a: float = 1.0
     b: float = 0.5
@@ -96,7 +96,7 @@ class Boxes:
         strength: added to the attention logits of patches in a box, times its grade.
     """
 
-    __pydantic_config__: ClassVar[dict[str, str]] = _STRICT
+    __pydantic_config__: ClassVar[dict[str, str | bool]] = _STRICT
 
     mode: Literal["crop", "afs"] = "crop"
     mix: Mix = Mix(0.6, 0.2, 0.2)
@@ -113,7 +113,7 @@ class NearestNeighbors:
         k: reference queries averaged; fewer where there are fewer.
     """
 
-    __pydantic_config__: ClassVar[dict[str, str]] = _STRICT
+    __pydantic_config__: ClassVar[dict[str, str | bool]] = _STRICT
 
     a: float = 0.75
     k: int = 16
@@ -152,7 +152,7 @@ class Policy:
         exclude_disliked: whether products disliked do.
     """
 
-    __pydantic_config__: ClassVar[dict[str, str]] = _STRICT
+    __pydantic_config__: ClassVar[dict[str, str | bool]] = _STRICT
 
     strategy: Strategy = "auto"
     k: int = 5

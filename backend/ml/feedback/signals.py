@@ -1,6 +1,7 @@
 """What clicks and lingering say of a product, as a grade: less than a like, and never a dislike."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 
 @dataclass(frozen=True)
@@ -13,6 +14,8 @@ class SignalGrades:
         satisfied_ms: visible milliseconds that are taken for interest; 30 s is the usual rule of the field.
         quick_ms: who is back among the results sooner has said nothing: closing is no dislike.
     """
+
+    __pydantic_config__: ClassVar[dict[str, str | bool]] = {"extra": "forbid", "allow_inf_nan": False}
 
     click: float = 0.1
     satisfied: float = 0.5

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from pydantic import TypeAdapter
 
 from backend.errors import Unprocessable
 from backend.generations.serving import Serving
@@ -14,14 +13,12 @@ from backend.ml.feedback.policy import Policy
 from backend.ml.feedback.update import refine
 from backend.search.query_vectors import QueryEncoder, QueryVectors, Question, unit
 from backend.search.refinement.features import ItemVectors, ProductVectors, Standing, items, standing
+from backend.search.refinement.policies import POLICY
 from backend.search.refinement.regions import RegionCrops
 from backend.search.refinement.session import Turn, chain_hash, excludes_liked, graded, said
 from backend.search.refinement.tokens import Subjects, TokenLoader
 from backend.search.summarizers import Summarizers
 from backend.search.vector_cache import VectorCache
-
-POLICY: TypeAdapter[Policy] = TypeAdapter(Policy)
-"""Reads and writes policies as JSON."""
 
 
 class NothingToRefine(Unprocessable):

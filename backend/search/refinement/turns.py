@@ -7,23 +7,23 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from pydantic import ValidationError
 from sqlalchemy.orm import Session, sessionmaker
 
 from backend.db import session_scope
-from backend.errors import Conflict, NotFound, Unprocessable
-from backend.events.feedback import Judged, record_feedback, value_of_stars
+from backend.errors import Conflict
+from backend.events.feedback import Judged, record_feedback, session_signals, value_of_stars
 from backend.events.repository import ListServed, PageServed
 from backend.generations.serving import ServingHolder
 from backend.metrics import search_stage
 from backend.ml.feedback.inputs import Outcome
-from backend.ml.feedback.policy import BUILT_IN, Policy
+from backend.ml.feedback.policy import Policy
 from backend.ml.feedback.signals import SignalGrades, Signals, grade
 from backend.search.lists import Ask
 from backend.search.pipeline import Searcher, Wanted, new_query_id, taken_since
 from backend.search.refinement.marks import Marks
+from backend.search.refinement.policies import POLICY, Policies, policy_with
 from backend.search.refinement.regions import find_pictures
-from backend.search.refinement.replay import POLICY, Replay
+from backend.search.refinement.replay import Replay
 from backend.search.refinement.schemas import FeedbackItem, RefineRequest
 from backend.search.refinement.session import MOST_TURNS, Judgement, Turn, refinement_json
 
@@ -32,12 +32,6 @@ class SessionTooLong(Conflict):
     """A session has had as many turns as one may have; a new search begins another."""
 
     title = "Too many turns"
-
-
-class PolicyUnknown(NotFound):
-    """No refine policy has this name."""
-
-    title = "No such refine policy"
 
 
 class Refiner:
@@ -50,6 +44,7 @@ class Refiner:
         marks: what hits say of the list before.
         sessions: PostgreSQL.
         pool: threads for what runs beside the search.
+        policies: ways to refine, by name.
         policy: name of the policy in use.
     """
 
@@ -61,6 +56,7 @@ class Refiner:
         marks: Marks,
         sessions: sessionmaker[Session],
         pool: ThreadPoolExecutor,
+        policies: Policies,
         policy: str,
     ) -> None:
         self._searcher = searcher
@@ -69,6 +65,7 @@ class Refiner:
         self._marks = marks
         self._sessions = sessions
         self._pool = pool
+        self._policies = policies
         self._policy = policy
 
     def refine(self, query_id: str, request: RefineRequest) -> dict[str, Any]:
@@ -76,7 +73,7 @@ class Refiner:
         started = time.perf_counter()
         parent, pages = self._searcher.list_of(query_id)
         before = Ask.of(parent)
-        turns = (*(before.turns or ()), self._turn(request, pages))
+        turns = (*(before.turns or ()), self._turn(parent, request, pages))
         if len(turns) > MOST_TURNS:
             raise SessionTooLong("this session has had its turns; search anew", found=len(turns), expected=MOST_TURNS)
         serving = self._holder.pinned(parent.generation_id)
@@ -97,13 +94,14 @@ class Refiner:
             recorded.result()
         return found | {"hits": hits, "took_ms": taken_since(started)}
 
-    def _turn(self, request: RefineRequest, pages: list[PageServed]) -> Turn:
+    def _turn(self, parent: ListServed, request: RefineRequest, pages: list[PageServed]) -> Turn:
         policy, name = self._chosen(request)
         return Turn(
             policy=name,
             config=POLICY.dump_python(policy, mode="json", exclude_defaults=True),
             shown=_first(pages, policy.k),
             judgements=self._judgements(request.feedback),
+            signals=self._signals(parent, policy),
             text=request.text,
             exclude_liked=request.exclude_liked,
         )
@@ -119,23 +117,20 @@ class Refiner:
             for item in feedback
         )
 
+    def _signals(self, parent: ListServed, policy: Policy) -> tuple[Judgement, ...]:
+        """What was done with products of the list, where the policy counts that; earlier turns hold earlier lists'."""
+        if policy.session_signals is None:
+            return ()
+        with session_scope(self._sessions) as session:
+            found = session_signals(session, [parent.query_id], policy.session_signals)
+        return tuple(Judgement(product_id, found[product_id]) for product_id in sorted(found))
+
     def _chosen(self, request: RefineRequest) -> tuple[Policy, str]:
         """The policy of a turn, with what the request puts in place of its parameters, and its name."""
         name = request.policy or self._policy
-        policy = BUILT_IN.get(name)
-        if policy is None:
-            raise PolicyUnknown("no refine policy has this name", found=name, expected=sorted(BUILT_IN))
+        policy = self._policies.named(name)
         changes = dict(request.weights or {}) | ({"strategy": request.strategy} if request.strategy else {})
-        if not changes:
-            return policy, name
-        try:
-            return POLICY.validate_python(POLICY.dump_python(policy, mode="json") | changes), name
-        except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            where = ".".join(str(part) for part in first["loc"])
-            raise Unprocessable(
-                f"strategy and weights must fit a refine policy: {where}: {first['msg']}", found=changes
-            ) from error
+        return policy_with(policy, changes) if changes else policy, name
 
     def _child(self, parent: ListServed, request: RefineRequest) -> ListServed:
         hasher = self._searcher.hasher
