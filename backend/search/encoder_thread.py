@@ -46,9 +46,16 @@ class _Words:
 
 
 @dataclass(frozen=True)
+class _Pieces:
+    """A text of which it is wanted what its word tokens stand for: not every tokenizer may be asked by two threads."""
+
+    text: str
+
+
+@dataclass(frozen=True)
 class _Job(Generic[T]):
     subject: T
-    answer: "Future[Vector]"
+    answer: "Future[Any]"
 
 
 class EncoderThread:
@@ -121,21 +128,25 @@ class EncoderThread:
 
     def encode_text(self, text: str) -> Vector:
         """(d,) raw unit vector of ``text``."""
-        return self._ask([text])[0]
+        return _numbers(self._ask([text])[0])
 
     def encode_words(self, text: str) -> Vector:
         """(L, Dt) word tokens of ``text``, start and end included, padding not."""
-        return self._ask([_Words(text)])[0]
+        return _numbers(self._ask([_Words(text)])[0])
+
+    def word_pieces(self, texts: Sequence[str]) -> list[list[bytes]]:
+        """Of each of ``texts`` what its word tokens stand for, as ``Encoder.word_pieces``."""
+        return self._ask([_Pieces(text) for text in texts])
 
     def encode_image(self, image: Image.Image) -> Vector:
         """(d,) raw unit vector of ``image``."""
-        return self._ask([image])[0]
+        return _numbers(self._ask([image])[0])
 
     def encode_images(self, images: Sequence[Image.Image]) -> list[Vector]:
         """(d,) raw unit vector of each of ``images``, encoded together."""
-        return self._ask(images)
+        return [_numbers(answer) for answer in self._ask(images)]
 
-    def _ask(self, subjects: Sequence[str | _Words | Image.Image]) -> list[Vector]:
+    def _ask(self, subjects: Sequence[str | _Words | _Pieces | Image.Image]) -> list[Any]:
         _ = self.encoder  # without one there is nobody to answer
         jobs: list[_Job[Any]] = [_Job(subject, Future()) for subject in subjects]
         due = time.monotonic() + self._patience_s
@@ -164,6 +175,7 @@ class EncoderThread:
             self._encode([job for job in batch if isinstance(job.subject, str)], encoder.encode_texts)
             self._encode([job for job in batch if isinstance(job.subject, Image.Image)], encoder.encode_images)
             self._encode([job for job in batch if isinstance(job.subject, _Words)], _word_tokens(encoder))
+            self._encode([job for job in batch if isinstance(job.subject, _Pieces)], _pieces(encoder))
             if ending:
                 return
 
@@ -180,7 +192,7 @@ class EncoderThread:
             batch.append(job)
         return batch, False
 
-    def _encode(self, jobs: Sequence[_Job[Any]], encode: Callable[[Sequence[Any]], Iterable[Vector]]) -> None:
+    def _encode(self, jobs: Sequence[_Job[Any]], encode: Callable[[Sequence[Any]], Iterable[Any]]) -> None:
         wanted = [job for job in jobs if job.answer.set_running_or_notify_cancel()]
         if not wanted:
             return
@@ -191,8 +203,16 @@ class EncoderThread:
                 job.answer.set_exception(error)
             return
         for job, answer in zip(wanted, answers, strict=True):
-            job.answer.set_result(np.ascontiguousarray(answer, dtype=np.float32))
+            job.answer.set_result(answer)
 
 
 def _word_tokens(encoder: Encoder) -> Callable[[Sequence[_Words]], list[Vector]]:
     return lambda wanted: encoder.encode_texts_with_tokens([words.text for words in wanted]).tokens
+
+
+def _pieces(encoder: Encoder) -> Callable[[Sequence[_Pieces]], list[list[bytes]]]:
+    return lambda wanted: [encoder.word_pieces(one.text) for one in wanted]
+
+
+def _numbers(answer: Any) -> Vector:
+    return np.ascontiguousarray(answer, dtype=np.float32)

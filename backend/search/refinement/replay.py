@@ -8,7 +8,7 @@ import numpy as np
 from backend.errors import Unprocessable
 from backend.generations.serving import Serving
 from backend.ml.feedback.fitted import Fitted
-from backend.ml.feedback.inputs import Feedback, Items, Outcome, Query, Vector
+from backend.ml.feedback.inputs import Feedback, Outcome, Query, Vector
 from backend.ml.feedback.policy import Policy
 from backend.ml.feedback.update import refine
 from backend.search.query_vectors import QueryEncoder, QueryVectors, Question, unit
@@ -66,11 +66,13 @@ class Step:
         outcome: of the turn.
         vectors: for the collections.
         shown: id of each product that ``outcome.relevance`` and ``outcome.summary`` are of, and what stood for it.
+        judged: likewise of each that was judged.
     """
 
     outcome: Outcome
     vectors: QueryVectors
     shown: Mapping[str, Subjects]
+    judged: Mapping[str, Subjects]
 
 
 class Replay:
@@ -110,8 +112,8 @@ class Replay:
         known = self._products.of(serving, _left_out(question, turns))
         return _asked(position.current, [product.number for product in known.values()])
 
-    def step(self, serving: Serving, question: Question, turns: Sequence[Turn]) -> Step:
-        """What the last of ``turns`` led to; where it leads is remembered.
+    def step(self, serving: Serving, question: Question, turns: Sequence[Turn], *, remember: bool = True) -> Step:
+        """What the last of ``turns`` led to; where it leads is remembered, unless nobody will go on from there.
 
         Raises:
             NothingToRefine: there is no question, nothing is judged and the list shows no product.
@@ -122,18 +124,18 @@ class Replay:
         words = self._queries.words(serving, turn.text) if turn.text is not None else None
         before = self._after(serving, question, turns[:-1]) or _begun(known, turn, grades, words)
         shown = _shown(known, turn, before.current)
+        judged = {one: standing(known[one], before.current) for one in grades if one in known}
         feedback = Feedback(
             shown=items(list(shown.values()), [grades.get(one, np.nan) for one in shown], serving.dim),
-            judged=_judged(serving, known, grades, before.current),
+            judged=items(list(judged.values()), [grades[one] for one in judged], serving.dim) if judged else None,
             words=words,
             regions=self._crops.regions(serving, drawn) if drawn else None,
         )
         outcome = self._refined(serving, before, turn, self._with_tokens(serving, question, turns, feedback, shown))
-        self._remember(serving, question, turns, Position(before.start, outcome.base, outcome.query))
-        left_out_numbers = [known[one].number for one in left_out if one in known]
-        return Step(
-            outcome, _asked(outcome.query, left_out_numbers), {one: stood.subjects for one, stood in shown.items()}
-        )
+        if remember:
+            self._remember(serving, question, turns, Position(before.start, outcome.base, outcome.query))
+        gone = [known[one].number for one in left_out if one in known]
+        return Step(outcome, _asked(outcome.query, gone), _subjects(shown), _subjects(judged))
 
     def _refined(self, serving: Serving, before: Position, turn: Turn, feedback: Feedback) -> Outcome:
         return refine(
@@ -143,7 +145,7 @@ class Replay:
             feedback,
             base=before.base,
             summarizer=self._summarizers.of(serving) if feedback.tokens is not None else None,
-            fitted=self._of(serving),
+            fitted=self.fitted(serving),
         )
 
     def _with_tokens(
@@ -184,7 +186,7 @@ class Replay:
     def _remember(self, serving: Serving, question: Question, turns: Sequence[Turn], position: Position) -> None:
         self._cache.put(serving.weights_hash, _subject(serving, question, turns), position.packed())
 
-    def _of(self, serving: Serving) -> Fitted:
+    def fitted(self, serving: Serving) -> Fitted:
         """What was fitted to this generation, read once while it serves."""
         if self._fitted is None or self._fitted[0] != serving.generation_id:
             self._fitted = (serving.generation_id, Fitted.from_json(serving.feedback))
@@ -237,13 +239,8 @@ def _shown(known: Mapping[str, ProductVectors], turn: Turn, query: Query) -> dic
     return {one: standing(known[one], query, boxed.get(one)) for one in there[: policy.k]}
 
 
-def _judged(
-    serving: Serving, known: Mapping[str, ProductVectors], grades: Mapping[str, float], query: Query
-) -> Items | None:
-    there = [product_id for product_id in grades if product_id in known]
-    if not there:
-        return None
-    return items([standing(known[one], query) for one in there], [grades[one] for one in there], serving.dim)
+def _subjects(standings: Mapping[str, Standing]) -> dict[str, Subjects]:
+    return {product_id: one.subjects for product_id, one in standings.items()}
 
 
 def _begun(
