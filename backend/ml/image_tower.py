@@ -121,12 +121,12 @@ class ImageTower:
 def _candidates(device: torch.device) -> Sequence[str]:
     if device.type == "cuda":
         return ("fp16", "bf16")
-    if device.type == "cpu" and _computes_bf16():
+    if device.type == "cpu" and computes_bf16():
         return ("bf16",)
     return ("fp32",)
 
 
-def _computes_bf16() -> bool:
+def computes_bf16() -> bool:
     """True where the processor multiplies bf16 natively; elsewhere it is emulated and slower than fp32."""
     able = torch.cpu.get_capabilities()
     return bool(able.get("avx512_bf16") or able.get("amx_bf16") or able.get("bf16"))

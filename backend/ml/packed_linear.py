@@ -1,4 +1,4 @@
-"""Linear layers whose weights lie as the processor reads them: for queries, which are a few rows at a time."""
+"""Linear layers for a few rows at a time, whose time goes into reading weights: reordered once, or half as wide."""
 
 import torch
 from torch import Tensor, nn
@@ -44,3 +44,19 @@ def unpack_linears(module: nn.Module, originals: dict[str, nn.Linear]) -> None:
     """Put the layers back that `pack_linears` replaced."""
     for name, linear in originals.items():
         module.set_submodule(name, linear)
+
+
+class HalvedLinear(nn.Module):
+    """x W^T + b with W and x rounded to bf16 and sums in fp32; the result has bf16's 8 bits, in fp32.
+
+    Half the bytes to read, and several times the speed where a processor multiplies bf16 natively.
+    """
+
+    def __init__(self, linear: nn.Linear) -> None:
+        super().__init__()
+        self._weight = linear.weight.detach().bfloat16()
+        self._bias = linear.bias.detach().bfloat16()
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """(..., in) -> (..., out)."""
+        return nn.functional.linear(rows.bfloat16(), self._weight, self._bias).float()

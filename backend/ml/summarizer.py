@@ -1,9 +1,10 @@
 """A trained attentive feedback summarizer: kept as bytes, and asked for one search at a time on one core."""
 
+import copy
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -12,7 +13,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from backend.ml.feedback.inputs import Summary, Tokens
+from backend.ml.feedback.inputs import ItemTokens, Summary, Tokens
+from backend.ml.image_tower import MIN_FIDELITY, computes_bf16
+from backend.ml.packed_linear import HalvedLinear
 from backend.ml.summarizer_network import STEER_STRENGTH, AttentiveSummarizer, SummarizerConfig, TokenBatch
 
 __all__ = [
@@ -22,6 +25,7 @@ __all__ = [
     "TokenBatch",
     "TokenSummarizer",
     "dump_summarizer",
+    "load_network",
     "load_summarizer",
 ]
 
@@ -36,15 +40,23 @@ class TokenSummarizer:
     tokens, so that this halves the work.
 
     Args:
-        network: in evaluation mode; not changed.
+        network: is not changed.
         encoder_id: whose tokens it understands.
+        precision: arithmetic of the linear layers; ``auto`` takes bf16 where the processor computes in it and random
+            tokens keep their summary, else fp32. Norms, attention and sums are always fp32.
+
+    Attributes:
+        config: of the network.
+        precision: arithmetic in use.
     """
 
-    def __init__(self, network: AttentiveSummarizer, encoder_id: str) -> None:
-        self.network = network.eval().requires_grad_(False)
+    def __init__(
+        self, network: AttentiveSummarizer, encoder_id: str, *, precision: Literal["auto", "fp32", "bf16"] = "fp32"
+    ) -> None:
         self.encoder_id = encoder_id
         self.config = network.config
-        attention, norm = network.cross.attention, network.cross.norm
+        self._network = copy.deepcopy(network).eval().requires_grad_(False)
+        attention, norm = self._network.cross.attention, self._network.cross.norm
         heads, size = attention.heads, self.config.width // attention.heads
         key, value = attention.key_value.weight.chunk(2)
         # the gain of the norm goes into both projections; what its shift and the key's bias add to the logits of a
@@ -52,6 +64,9 @@ class TokenSummarizer:
         self._key = (key * norm.weight).reshape(heads, size, -1) / size**0.5
         self._value = (value * norm.weight).reshape(heads, size, -1).transpose(1, 2).contiguous()
         self._shift = value @ norm.bias + attention.key_value.bias.chunk(2)[1]
+        self.precision = "fp32"
+        if precision == "bf16" or (precision == "auto" and computes_bf16()):
+            self._halve(checked=precision == "auto")
 
     @torch.inference_mode()
     def summarize(self, tokens: Tokens, *, captions: bool = True, steer_strength: float = STEER_STRENGTH) -> Summary:
@@ -69,21 +84,35 @@ class TokenSummarizer:
             return self._with_filling(tokens, captions, steer_strength)
         words = [item.caption if captions else None for item in tokens.items]
         patches = [item.image for item in tokens.items]
-        keys = [*_projected(words, self.network.words), *_projected(patches, self.network.patches)]
+        text, image = self.config.text_width, self.config.image_width
+        keys = [*_projected(words, text, self._network.words), *_projected(patches, image, self._network.patches)]
         if not keys:
             raise ValueError("found tokens of no caption and no picture; expected some of either")
-        rows = torch.cat([self.network.cls[0], *_projected([tokens.query], self.network.words)])
+        rows = torch.cat([self._network.cls[0], *_projected([tokens.query], text, self._network.words)])
         steer = _steer(tokens, sum(map(len, keys)), steer_strength)
         vector, attention = self._attend(rows, torch.cat(keys), steer)
         ends = np.cumsum([_count(one) for one in (*words, *patches)])
         pieces = np.split(attention, ends[:-1])
         return Summary(vector, tuple(pieces[len(words) :]), tuple(pieces[: len(words)]))
 
+    def _halve(self, *, checked: bool) -> None:
+        """Compute linear layers in bf16; where ``checked``, only if random tokens keep their summary."""
+        probe = _probe(self.config)
+        exact, network = self.summarize(probe).vector, self._network
+        self._network, self.precision = copy.deepcopy(network), "bf16"
+        for name, layer in network.named_modules():
+            if isinstance(layer, nn.Linear):
+                self._network.set_submodule(name, HalvedLinear(layer))
+        halved = self.summarize(probe).vector
+        # written so that a summary that is not a number fails
+        if checked and not exact @ halved >= MIN_FIDELITY * np.linalg.norm(exact) * np.linalg.norm(halved):
+            self._network, self.precision = network, "fp32"
+
     def _attend(
         self, rows: Tensor, keys: Tensor, steer: Tensor | None
     ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
         """Rows (R, d) and keys (S, d) -> the summary (Dg,) and the attention (S,) that each key got."""
-        cross, inner = self.network.cross, self.network.inner
+        cross, inner = self._network.cross, self._network.inner
         seen = nn.functional.layer_norm(keys, keys.shape[1:], eps=cross.norm.eps)
         query = cross.attention.query(rows).unflatten(1, (cross.attention.heads, -1)).transpose(0, 1)
         logits = (query @ self._key).flatten(0, 1) @ seen.T
@@ -93,12 +122,12 @@ class TokenSummarizer:
         rows = (rows + cross.mlp(cross.mlp_norm(rows))).unsqueeze(0)
         normed = inner.norm(rows)
         first = inner(rows[:, :1], normed[:, :1], normed, rows.new_zeros(1, rows.shape[1]))
-        return self.network.output(first[0, 0]).numpy(), weights.mean(dim=0).double().numpy()
+        return self._network.output(first[0, 0]).numpy(), weights.mean(dim=0).double().numpy()
 
     def _with_filling(self, tokens: Tokens, captions: bool, steer_strength: float) -> Summary:
         """As published weights were used; what filling got is counted for the token that it repeats."""
         batch = TokenBatch.of([tokens], captions=captions, steer_strength=steer_strength)
-        vectors, attention = self.network.with_attention(batch)
+        vectors, attention = self._network.with_attention(batch)
         shapes = [None if mask is None else mask.shape[1:] for mask in (batch.caption_mask, batch.image_mask)]
         parts = torch.split(attention[0].double(), [0 if shape is None else shape.numel() for shape in shapes])
         counts = ([_count(item.caption) for item in tokens.items], [_count(item.image) for item in tokens.items])
@@ -116,8 +145,17 @@ def dump_summarizer(network: AttentiveSummarizer, encoder_id: str, *, precision:
     return save(weights, {FORMAT: stated})  # one string: the order of several is another in every process
 
 
-def load_summarizer(data: bytes) -> TokenSummarizer:
-    """What `dump_summarizer` wrote, in float32 on the CPU.
+def load_summarizer(data: bytes, *, precision: Literal["auto", "fp32", "bf16"] = "auto") -> TokenSummarizer:
+    """What `dump_summarizer` wrote, to be asked on the CPU; ``precision`` as `TokenSummarizer` takes it.
+
+    Raises:
+        ValueError: the bytes are not such a file, or its weights do not fit its configuration.
+    """
+    return TokenSummarizer(*load_network(data), precision=precision)
+
+
+def load_network(data: bytes) -> tuple[AttentiveSummarizer, str]:
+    """The network that `dump_summarizer` wrote, in float32 on the CPU, and the id of its encoder.
 
     Raises:
         ValueError: the bytes are not such a file, or its weights do not fit its configuration.
@@ -131,7 +169,7 @@ def load_summarizer(data: bytes) -> TokenSummarizer:
         network.load_state_dict(weights, assign=True)
         if not all(torch.isfinite(weight).all() for weight in weights.values()):
             raise ValueError("found weights that are not finite numbers; expected finite ones: the file is damaged")
-        return TokenSummarizer(network, stated["encoder"])
+        return network.eval(), str(stated["encoder"])
     except (KeyError, TypeError, RuntimeError, SafetensorError) as error:
         why = " ".join(str(error).split())[:200]
         raise ValueError(f"found {type(error).__name__}: {why}; expected the weights of a summarizer") from error
@@ -146,22 +184,34 @@ def _header(data: bytes) -> dict[str, Any]:
         raise ValueError(f"found {type(error).__name__}; expected a safetensors file with {FORMAT}") from error
 
 
-def _projected(lists: Sequence[NDArray[np.float32] | None], projection: nn.Linear) -> list[Tensor]:
+def _projected(lists: Sequence[NDArray[np.float32] | None], width: int, projection: nn.Module) -> list[Tensor]:
     """All rows of all lists through a projection, as one tensor; none where there are no rows."""
     present = [one for one in lists if one is not None and len(one)]
-    if wrong := [one.shape for one in present if one.shape[1] != projection.in_features]:
-        raise ValueError(f"found tokens of shape {wrong[0]}; expected {projection.in_features} numbers in each")
+    if wrong := [one.shape for one in present if one.shape[1] != width]:
+        raise ValueError(f"found tokens of shape {wrong[0]}; expected {width} numbers in each")
     return [projection(torch.from_numpy(np.concatenate(present)))] if present else []
+
+
+def _probe(config: SummarizerConfig) -> Tokens:
+    """Random tokens of five items, always the same."""
+    numbers = np.random.default_rng(1)
+    words, patches = (
+        [numbers.standard_normal((count, width), dtype=np.float32) for _ in range(5)]
+        for count, width in ((12, config.text_width), (20, config.image_width))
+    )
+    return Tokens(words[0], tuple(map(ItemTokens, patches, words)))
 
 
 def _steer(tokens: Tokens, keys: int, strength: float) -> Tensor | None:
     """What is added to the logits of each key, (S,): pictures stand last; None where nothing is."""
     if all(item.steer is None for item in tokens.items):
         return None
-    pictures = [item for item in tokens.items if item.image is not None]
-    steers = [np.zeros(_count(item.image)) if item.steer is None else item.steer for item in pictures]
-    steer = strength * torch.from_numpy(np.concatenate(steers)).float()
-    return nn.functional.pad(steer, (keys - len(steer), 0))
+    steers = [np.zeros(_count(item.image)) if item.steer is None else item.steer for item in tokens.items]
+    for item, steer in zip(tokens.items, steers, strict=True):
+        if len(steer) != _count(item.image):
+            raise ValueError(f"found a steer of {len(steer)} patches; expected {_count(item.image)}, one a patch token")
+    added = strength * torch.from_numpy(np.concatenate(steers)).float()
+    return nn.functional.pad(added, (keys - len(added), 0))
 
 
 def _count(tokens: NDArray[np.float32] | None) -> int:

@@ -14,6 +14,7 @@ from backend.ml.summarizer import (
     TokenBatch,
     TokenSummarizer,
     dump_summarizer,
+    load_network,
     load_summarizer,
 )
 
@@ -211,6 +212,8 @@ def test_a_steer_is_added_to_the_logits_of_all_heads_and_rows(network: Attentive
     summary = TokenSummarizer(network, "e").summarize(boxed, steer_strength=strength)
     assert summary.vector == pytest.approx(vector, abs=1e-4)
     assert all_attention(summary) == pytest.approx(attention.mean(axis=(0, 1)), abs=1e-5)
+    with pytest.raises(ValueError, match="steer of 9 patches; expected 10"):
+        TokenSummarizer(network, "e").summarize(Tokens(sample.query, (replace(boxed.items[0], steer=steer[:9]),)))
     assert network(TokenBatch.of([boxed], steer_strength=strength))[0].detach().numpy() == pytest.approx(
         vector, abs=1e-4
     )
@@ -218,15 +221,38 @@ def test_a_steer_is_added_to_the_logits_of_all_heads_and_rows(network: Attentive
 
 def test_kept_and_opened_again_it_is_the_same(network: AttentiveSummarizer) -> None:
     data = dump_summarizer(network, "demo@0123", precision=torch.float32)
-    opened = load_summarizer(data)
+    opened = load_summarizer(data, precision="fp32")
     assert (opened.encoder_id, opened.config) == ("demo@0123", CONFIG)
     assert same_summaries(opened.summarize(tokens()), TokenSummarizer(network, "e").summarize(tokens()))
-    assert dump_summarizer(opened.network, "demo@0123", precision=torch.float32) == data
+    assert dump_summarizer(*load_network(data), precision=torch.float32) == data
     halved = dump_summarizer(network, "demo@0123")
     assert len(halved) < 0.6 * len(data)
-    assert load_summarizer(halved).summarize(tokens()).vector == pytest.approx(
+    assert load_summarizer(halved, precision="fp32").summarize(tokens()).vector == pytest.approx(
         opened.summarize(tokens()).vector, rel=0.02, abs=0.02
     )
+
+
+def test_half_the_bits_keep_the_direction_of_the_summary(network: AttentiveSummarizer) -> None:
+    halved, exact = (TokenSummarizer(network, "e", precision=one) for one in ("bf16", "fp32"))
+    assert (halved.precision, exact.precision) == ("bf16", "fp32")
+    found, expected = halved.summarize(tokens()), exact.summarize(tokens())
+    assert found.vector @ expected.vector > 0.999 * np.linalg.norm(found.vector) * np.linalg.norm(expected.vector)
+    assert all_attention(found) == pytest.approx(all_attention(expected), abs=0.02)
+    assert all_attention(found).sum() == pytest.approx(1, abs=1e-6)
+
+
+def test_a_network_that_half_the_bits_do_not_carry_keeps_all_of_them(
+    network: AttentiveSummarizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Summaries of nearly nothing but rounding: 1,000 is added in the last layer's input and taken out by its bias."""
+    monkeypatch.setattr("backend.ml.summarizer.computes_bf16", lambda: True)
+    fragile = AttentiveSummarizer(CONFIG)
+    fragile.load_state_dict(network.state_dict())
+    with torch.no_grad():
+        fragile.inner.mlp[2].bias.add_(1000)
+        fragile.output.bias.sub_(1000 * fragile.output.weight.sum(dim=1))
+    assert TokenSummarizer(fragile, "e", precision="auto").precision == "fp32"
+    assert TokenSummarizer(network, "e", precision="auto").precision == "bf16"
 
 
 def test_what_is_no_summarizer_is_refused(network: AttentiveSummarizer) -> None:
