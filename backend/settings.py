@@ -105,6 +105,9 @@ class Settings(BaseSettings):
         default=0, ge=0, le=256, description="Threads that decode images ahead; 0 takes 2, or one per core on a GPU."
     )
 
+    session_hours: float = Field(
+        default=72.0, gt=0, description="Hours after which a list can no longer be refined; a new search begins anew."
+    )
     rollback_window_h: float = Field(
         default=72.0, ge=0, description="Hours for which the index build of a generation that stepped down is kept."
     )

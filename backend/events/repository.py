@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Literal
 
 import orjson
@@ -44,6 +45,7 @@ class ListServed:
     turn: int = 1
     refinement: dict[str, Any] | None = None
     experiments: dict[str, Any] = field(default_factory=dict)
+    served_at: datetime | None = None  # None: the database's clock says when it is recorded
 
 
 RECORDING = """

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import timedelta
 from weakref import WeakValueDictionary
 
 from redis import Redis
@@ -27,6 +28,7 @@ from backend.search.refinement.marks import Marks
 from backend.search.refinement.policies import Policies
 from backend.search.refinement.regions import RegionCrops
 from backend.search.refinement.replay import Replay
+from backend.search.refinement.rescoring import Rescoring
 from backend.search.refinement.tokens import TokenLoader
 from backend.search.refinement.turns import Refiner
 from backend.search.summarizers import Summarizers
@@ -90,9 +92,15 @@ def assembled(
         tokens = TokenLoader(encoders, VectorCache(redis, TOKENS_IN_PROCESS), sessions)
         replay = Replay(queries, products, crops, tokens, summarizers, cache)
         marks = Marks(engine, orders, products)
-        ranking = Ranking(single, engine, index, queries, replay, Retrieval(index, ExactSides(single), pool))
+        retrieval = Retrieval(index, ExactSides(single), pool)
+        ranking = Ranking(single, engine, index, queries, replay, Rescoring(products), retrieval)
         searcher = Searcher(single, engine, holder, queries, ranking, orders, marks, pool)
-        yield searcher, Refiner(searcher, holder, replay, marks, sessions, pool, policies, settings.refine_policy)
+        expires = timedelta(hours=settings.session_hours)
+        given = settings.refine_policy
+        yield (
+            searcher,
+            Refiner(searcher, holder, replay, marks, orders, sessions, pool, policies, given, expires),
+        )
     summarizers.stop()
     redis.close()
     engine.dispose()

@@ -11,6 +11,7 @@ from backend.db import session_scope
 from backend.events.repository import ListServed
 from backend.generations.serving import Serving
 from backend.metrics import search_stage
+from backend.ml.feedback.scales import shifted
 from backend.ml.scoring import Calibration, Fused, Ints, Kind
 from backend.search.candidates import Aim, Retrieval
 from backend.search.cursor import Order
@@ -18,7 +19,8 @@ from backend.search.filters import Conditions, FilterPlan, SearchFilters, plan_f
 from backend.search.hydration import browse_numbers, count_products, sort_numbers
 from backend.search.lexical import Evidence, find_words
 from backend.search.query_vectors import QueryEncoder, QueryVectors, Question
-from backend.search.refinement.replay import Replay
+from backend.search.refinement.replay import Replay, policy_of
+from backend.search.refinement.rescoring import Rescoring
 from backend.search.refinement.session import Turn, turns_of
 from backend.search.schemas import Sort
 from backend.search.selectivity import Selectivity
@@ -111,6 +113,7 @@ class Ranking:
         index: VectorIndex,
         queries: QueryEncoder,
         replay: Replay,
+        rescoring: Rescoring,
         retrieval: Retrieval,
     ) -> None:
         self._sessions = sessions
@@ -118,6 +121,7 @@ class Ranking:
         self._index = index
         self._queries = queries
         self._replay = replay
+        self._rescoring = rescoring
         self._retrieval = retrieval
         self._selectivity = Selectivity(sessions)
 
@@ -134,6 +138,8 @@ class Ranking:
             vectors = vectors or self._vectors(serving, ask)
         plan = plan_filters(ask.filters, without_products=vectors.without_products)
         calibration = _weighted(serving.calibration, ask.caption_weight)
+        if ask.turns is not None:
+            calibration = shifted(calibration, ask.kind, *vectors.shift)
         within = plan.vector
         if plan.by_number is not None:
             with session_scope(self._sessions) as session:
@@ -143,11 +149,12 @@ class Ranking:
         found = self._retrieval.candidates(
             aim, depth, need, (lambda: self._words(words, plan, calibration)) if words else None
         )
+        fused, lower = self._rescored(ask, aim, found.fused)
         cut = calibration.of(ask.kind).cut
-        relevant = len(found.fused.scores) if cut is None else int((found.fused.scores >= cut).sum())
-        order = Order(found.fused.products, found.fused.scores)
+        relevant = len(fused.scores) if cut is None else int((fused.scores >= cut - lower).sum())
+        order = Order(fused.products, fused.scores)
         if ask.sort != "relevance":
-            order = self._sorted(found.fused, max(relevant, need), ask.sort, plan.conditions)
+            order = self._sorted(fused, max(relevant, need), ask.sort, plan.conditions)
             relevant = len(order.numbers)
         return Listed(order, relevant, relevant, "estimate", plan.conditions, found.exhausted, whole=True)
 
@@ -155,6 +162,16 @@ class Ranking:
         if ask.turns is not None:
             return self._replay.vectors(serving, ask.question, ask.turns)
         return self._queries.vectors(serving, ask.question)
+
+    def _rescored(self, ask: Ask, aim: Aim, fused: Fused) -> tuple[Fused, float]:
+        """``fused``, normalised where the policy of a refinement says so, and what scores fell by on average."""
+        normalisation = policy_of(ask.turns[-1]).nnn if ask.turns else None
+        if normalisation is None:
+            return fused, 0.0
+        fitted = self._replay.fitted(aim.serving)
+        return self._rescoring.rescored(
+            aim.serving, fused, aim.vectors, normalisation, fitted, aim.calibration, aim.kind
+        )
 
     def _browse(self, ask: Ask, need: int) -> Listed:
         conditions = plan_filters(ask.filters).conditions

@@ -76,11 +76,19 @@ class Question:
 
 @dataclass(frozen=True)
 class QueryVectors:
-    """(1, d) unit rows, one for each collection, and the numbers of products that are left out of what is found."""
+    """What the collections are asked for.
+
+    Args:
+        image: (1, d) unit row for images.
+        caption: (1, d) unit row for captions.
+        without_products: numbers of products that are left out of what is found.
+        shift: how much nearer a random image, and a random caption, is to these rows than to those of the question.
+    """
 
     image: Vector
     caption: Vector
     without_products: tuple[int, ...] = ()
+    shift: tuple[float, float] = (0.0, 0.0)
 
 
 class QueryEncoder:

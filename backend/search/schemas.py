@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from backend.catalog.schemas import Availability, Line, ProductId
+from backend.ml.feedback.inputs import Decision
 from backend.search.filters import SearchFilters
 
 MAX_TEXT = 1000
@@ -121,6 +122,13 @@ class Hit(BaseModel):
     product_id: str
     score: float = Field(description="Larger is better; comparable within one list only.")
     product: HitProduct
+    previous_position: int | None = Field(
+        None, description="Of a refined list: place in the list before; null where it was not on it."
+    )
+    because: list[str] = Field(
+        default_factory=list,
+        description="Of a refined list: the liked products that it is more like than what was shown before.",
+    )
 
 
 class PriceFacet(BaseModel):
@@ -129,6 +137,18 @@ class PriceFacet(BaseModel):
     min: float | None
     max: float | None
     ranges: list[dict[str, float | int | None]]
+
+
+class RefineOutcome(BaseModel):
+    """What came of a turn."""
+
+    strategy: str = Field(description="What was applied, such as `afs` or `text+likes`.")
+    decision: Decision = Field(
+        description="`moved`; `blended`: led too far from the first query and was taken back in part; `held`: stayed."
+    )
+    similarity_to_start: float = Field(description="Cosine of the query to the session's first one.")
+    similarity_to_last: float = Field(description="Cosine of the query to the one of the turn before.")
+    policy: str
 
 
 class SearchResponse(BaseModel):
@@ -147,6 +167,7 @@ class SearchResponse(BaseModel):
     took_ms: float
     facets: dict[str, dict[str, int] | PriceFacet] | None
     hits: list[Hit]
+    refine: RefineOutcome | None = Field(None, description="Of a refined list: what came of its last turn.")
     transcript: str | None = Field(None, description="What was heard, in the answer to a recording.")
 
 

@@ -97,3 +97,12 @@ def numbers_of(session: Session, ids: list[str]) -> Ints:
     """Numbers of products, in no particular order."""
     found = session.scalars(text("SELECT number FROM products WHERE id = ANY(CAST(:ids AS text[]))"), {"ids": ids})
     return np.array(found.all(), dtype=np.int64)
+
+
+def ids_of(session: Session, numbers: Ints) -> tuple[str, ...]:
+    """Ids of products, in the order of their ``numbers``; what is unknown is left out."""
+    statement = text(
+        "SELECT p.id FROM unnest(CAST(:numbers AS bigint[])) WITH ORDINALITY AS asked(number, place)"
+        " JOIN products p USING (number) ORDER BY asked.place"
+    )
+    return tuple(session.scalars(statement, {"numbers": numbers.tolist()}))

@@ -3,36 +3,40 @@
 Collections hold raw features passed through the build's item heads, which are the identity in every build so far.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from sqlalchemy import Engine
+from sqlalchemy import Engine, Row
 
 from backend.generations.serving import Serving
 from backend.ml.feedback.inputs import Items, Matrix, Query, Vector
-from backend.prepared import prepared
+from backend.ml.scoring import Ints
+from backend.prepared import Prepared, prepared
 from backend.search.refinement.tokens import Subjects
 
-# a product that was deleted or sold out since still says what was liked or disliked
-_VECTORS = prepared(
-    """
-    SELECT p.id, p.number,
-      ARRAY(SELECT f.vector FROM product_images i JOIN features f ON f.subject = i.content_hash
-            WHERE i.product = p.number AND i.state = 'ready' AND f.kind = 'image' AND f.encoder_id = :encoder_id
-            ORDER BY i.position, i.id) AS images,
-      ARRAY(SELECT f.subject FROM product_images i JOIN features f ON f.subject = i.content_hash
-            WHERE i.product = p.number AND i.state = 'ready' AND f.kind = 'image' AND f.encoder_id = :encoder_id
-            ORDER BY i.position, i.id) AS pictures,
-      ARRAY(SELECT f.vector FROM captions c JOIN features f ON f.subject = c.text_hash
-            WHERE c.product = p.number AND f.kind = 'text' AND f.encoder_id = :encoder_id
-            ORDER BY c.id) AS captions,
-      ARRAY(SELECT f.subject FROM captions c JOIN features f ON f.subject = c.text_hash
-            WHERE c.product = p.number AND f.kind = 'text' AND f.encoder_id = :encoder_id
-            ORDER BY c.id) AS sentences
-    FROM products p WHERE p.id = ANY(CAST(:product_ids AS text[]))
-    """
-)
+_SELECT = """
+    SELECT p.id, p.number, image.vectors AS images, image.subjects AS pictures,
+           caption.vectors AS captions, caption.subjects AS sentences
+    FROM products p
+    CROSS JOIN LATERAL (
+      SELECT coalesce(string_agg(f.vector, '' ORDER BY i.position, i.id), '') AS vectors,
+             coalesce(array_agg(f.subject ORDER BY i.position, i.id), '{}') AS subjects
+      FROM product_images i
+      JOIN features f ON f.encoder_id = :encoder_id AND f.kind = 'image' AND f.subject = i.content_hash
+      WHERE i.product = p.number AND i.state = 'ready') AS image
+    CROSS JOIN LATERAL (
+      SELECT coalesce(string_agg(f.vector, '' ORDER BY c.id), '') AS vectors,
+             coalesce(array_agg(f.subject ORDER BY c.id), '{}') AS subjects
+      FROM captions c
+      JOIN features f ON f.encoder_id = :encoder_id AND f.kind = 'text' AND f.subject = c.text_hash
+      WHERE c.product = p.number) AS caption
+    WHERE"""
+"""Features of products, deleted and sold-out ones too: what was liked or disliked still says something."""
+
+_BY_ID = prepared(f"{_SELECT} p.id = ANY(CAST(:product_ids AS text[]))")
+_BY_NUMBER = prepared(f"{_SELECT} p.number = ANY(CAST(:numbers AS bigint[]))")
 
 
 @dataclass(frozen=True)
@@ -77,19 +81,20 @@ class ItemVectors:
         """Those of ``product_ids`` that the catalogue knows or knew, by id."""
         if not product_ids:
             return {}
-        wanted = {"encoder_id": serving.encoder_id, "product_ids": list(product_ids)}
+        return {row.id: found for row, found in self._rows(_BY_ID, serving, {"product_ids": list(product_ids)})}
+
+    def by_number(self, serving: Serving, numbers: Ints) -> dict[int, ProductVectors]:
+        """Those of ``numbers`` that the catalogue knows or knew, by number."""
+        return {found.number: found for _, found in self._rows(_BY_NUMBER, serving, {"numbers": numbers.tolist()})}
+
+    def _rows(
+        self, statement: Prepared, serving: Serving, wanted: dict[str, Any]
+    ) -> Iterator[tuple[Row[Any], ProductVectors]]:
         with self._engine.connect() as connection:
-            rows = _VECTORS.rows(connection, wanted)
-        return {
-            row.id: ProductVectors(
-                row.number,
-                _stacked(row.images, serving.dim),
-                _stacked(row.captions, serving.dim),
-                row.pictures,
-                row.sentences,
-            )
-            for row in rows
-        }
+            rows = statement.rows(connection, {"encoder_id": serving.encoder_id, **wanted})
+        for row in rows:
+            sides = [np.frombuffer(data, dtype="<f4").reshape(-1, serving.dim) for data in (row.images, row.captions)]
+            yield row, ProductVectors(row.number, sides[0], sides[1], row.pictures, row.sentences)
 
 
 def standing(product: ProductVectors, query: Query, picture: str | None = None) -> Standing:
@@ -123,7 +128,3 @@ def _nearest(side: Matrix, query: Vector) -> int | None:
 
 def _rows(vectors: list[Vector], dim: int) -> Matrix:
     return np.stack(vectors) if vectors else np.empty((0, dim), dtype=np.float32)
-
-
-def _stacked(stored: Sequence[bytes], dim: int) -> Matrix:
-    return np.frombuffer(b"".join(bytes(vector) for vector in stored), dtype="<f4").reshape(-1, dim)

@@ -42,7 +42,7 @@ class Marks:
         before: tuple[str, Sequence[PageServed]],
         hits: Sequence[dict[str, Any]],
     ) -> list[dict[str, Any]]:
-        """``hits`` with ``previous_position`` and ``because``, as ``schemas.RefinedHit`` describes them.
+        """``hits`` with ``previous_position`` and ``because``, as ``schemas.Hit`` describes them.
 
         ``before`` is the id of the list before and its pages.
         """

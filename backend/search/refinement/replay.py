@@ -8,8 +8,9 @@ import numpy as np
 from backend.errors import Unprocessable
 from backend.generations.serving import Serving
 from backend.ml.feedback.fitted import Fitted
-from backend.ml.feedback.inputs import Feedback, Outcome, Query, Vector
+from backend.ml.feedback.inputs import Feedback, Items, Outcome, Query, Vector
 from backend.ml.feedback.policy import Policy
+from backend.ml.feedback.scales import mean_shift
 from backend.ml.feedback.update import refine
 from backend.search.query_vectors import QueryEncoder, QueryVectors, Question, unit
 from backend.search.refinement.features import ItemVectors, ProductVectors, Standing, items, standing
@@ -67,12 +68,14 @@ class Step:
         vectors: for the collections.
         shown: id of each product that ``outcome.relevance`` and ``outcome.summary`` are of, and what stood for it.
         judged: likewise of each that was judged.
+        unknown: ids of products that the turn names and the catalogue never had.
     """
 
     outcome: Outcome
     vectors: QueryVectors
     shown: Mapping[str, Subjects]
     judged: Mapping[str, Subjects]
+    unknown: tuple[str, ...]
 
 
 class Replay:
@@ -110,7 +113,7 @@ class Replay:
         if position is None:
             return self.step(serving, question, turns).vectors
         known = self._products.of(serving, _left_out(question, turns))
-        return _asked(position.current, [product.number for product in known.values()])
+        return self._asked(serving, position, [product.number for product in known.values()])
 
     def step(self, serving: Serving, question: Question, turns: Sequence[Turn], *, remember: bool = True) -> Step:
         """What the last of ``turns`` led to; where it leads is remembered, unless nobody will go on from there.
@@ -119,7 +122,8 @@ class Replay:
             NothingToRefine: there is no question, nothing is judged and the list shows no product.
         """
         turn, grades, left_out, drawn = turns[-1], graded(turns), _left_out(question, turns), turns[-1].drawn
-        wanted = [*turn.shown, *grades, *left_out, *(one.product_id for one in turn.boxes)]
+        named = [one.product_id for one in turn.judgements]
+        wanted = [*turn.shown, *turn.worst, *grades, *left_out, *named]
         known = self._products.of(serving, list(dict.fromkeys(wanted)))
         words = self._queries.words(serving, turn.text) if turn.text is not None else None
         before = self._after(serving, question, turns[:-1]) or _begun(known, turn, grades, words)
@@ -131,13 +135,18 @@ class Replay:
             words=words,
             regions=self._crops.regions(serving, drawn) if drawn else None,
         )
-        outcome = self._refined(serving, before, turn, self._with_tokens(serving, question, turns, feedback, shown))
+        feedback = self._with_tokens(serving, question, turns, feedback, shown)
+        outcome = self._refined(serving, before, turn, feedback, _worst(serving, known, turn, before.current))
+        position = Position(before.start, outcome.base, outcome.query)
         if remember:
-            self._remember(serving, question, turns, Position(before.start, outcome.base, outcome.query))
+            self._remember(serving, question, turns, position)
         gone = [known[one].number for one in left_out if one in known]
-        return Step(outcome, _asked(outcome.query, gone), _subjects(shown), _subjects(judged))
+        unknown = tuple(one for one in named if one not in known)
+        return Step(outcome, self._asked(serving, position, gone), _subjects(shown), _subjects(judged), unknown)
 
-    def _refined(self, serving: Serving, before: Position, turn: Turn, feedback: Feedback) -> Outcome:
+    def _refined(
+        self, serving: Serving, before: Position, turn: Turn, feedback: Feedback, worst: Items | None
+    ) -> Outcome:
         return refine(
             policy_of(turn),
             before.start,
@@ -146,6 +155,7 @@ class Replay:
             base=before.base,
             summarizer=self._summarizers.of(serving) if feedback.tokens is not None else None,
             fitted=self.fitted(serving),
+            worst=worst,
         )
 
     def _with_tokens(
@@ -179,6 +189,11 @@ class Replay:
         found = self._queries.vectors(serving, question)
         return Position.at(Query(found.image[0], found.caption[0]))
 
+    def _asked(self, serving: Serving, position: Position, without: Sequence[int]) -> QueryVectors:
+        query = position.current
+        shift = mean_shift(position.start, query, self.fitted(serving))
+        return QueryVectors(query.image[None], query.caption[None], tuple(sorted(without)), shift)
+
     def _cached(self, serving: Serving, question: Question, turns: Sequence[Turn]) -> Position | None:
         kept = self._cache.get(serving.weights_hash, _subject(serving, question, turns))
         return None if kept is None or len(kept) != 6 * serving.dim else Position.unpacked(kept)
@@ -200,10 +215,6 @@ def policy_of(turn: Turn) -> Policy:
 
 def _subject(serving: Serving, question: Question, turns: Sequence[Turn]) -> str:
     return f"turns:{serving.generation_id}:{chain_hash(vars(question), turns)}"
-
-
-def _asked(query: Query, without: Sequence[int]) -> QueryVectors:
-    return QueryVectors(query.image[None], query.caption[None], tuple(sorted(without)))
 
 
 def _left_out(question: Question, turns: Sequence[Turn]) -> list[str]:
@@ -237,6 +248,11 @@ def _shown(known: Mapping[str, ProductVectors], turn: Turn, query: Query) -> dic
     boxed = {one.product_id: one.picture for one in turn.boxes} if policy.boxes.mode == "afs" else {}
     there = [one for one in dict.fromkeys([*boxed, *turn.shown]) if one in known]
     return {one: standing(known[one], query, boxed.get(one)) for one in there[: policy.k]}
+
+
+def _worst(serving: Serving, known: Mapping[str, ProductVectors], turn: Turn, query: Query) -> Items | None:
+    there = [standing(known[one], query) for one in turn.worst if one in known]
+    return items(there, [np.nan] * len(there), serving.dim) if there else None
 
 
 def _subjects(standings: Mapping[str, Standing]) -> dict[str, Subjects]:

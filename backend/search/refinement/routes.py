@@ -10,11 +10,12 @@ from backend.access.dependencies import StorefrontCaller
 from backend.access.provided import provided
 from backend.errors import Forbidden
 from backend.search.answers import as_json
-from backend.search.refinement.schemas import REFINE_EXAMPLE, REFINED_EXAMPLE, RefineRequest, RefineResponse
+from backend.search.refinement.schemas import REFINE_EXAMPLE, REFINED_EXAMPLE, RefineRequest
 from backend.search.refinement.turns import Refiner
+from backend.search.schemas import SearchResponse
 
 _ANSWER: dict[int | str, dict[str, Any]] = {
-    200: {"model": RefineResponse, "content": {"application/json": {"example": REFINED_EXAMPLE}}}
+    200: {"model": SearchResponse, "content": {"application/json": {"example": REFINED_EXAMPLE}}}
 }
 
 router = APIRouter(tags=["search"])
@@ -23,7 +24,7 @@ QueryId = Annotated[str, Path(max_length=32, pattern=r"^[\w-]+$", examples=["q_7
 
 
 @router.post(
-    "/v1/search/{query_id}/refine", operation_id="refine_search", response_model=RefineResponse, responses=_ANSWER
+    "/v1/search/{query_id}/refine", operation_id="refine_search", response_model=SearchResponse, responses=_ANSWER
 )
 def refine_search(
     caller: StorefrontCaller,

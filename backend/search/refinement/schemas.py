@@ -5,10 +5,9 @@ from typing import Annotated, Any, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from backend.catalog.schemas import Line, ProductId
-from backend.ml.feedback.inputs import Decision
 from backend.search.filters import SearchFilters
 from backend.search.refinement.session import MOST_JUDGED
-from backend.search.schemas import FACET, MAX_TEXT, RESPONSE_EXAMPLE, Hit, Id, SearchResponse, Sort, Word, query_text
+from backend.search.schemas import FACET, MAX_TEXT, RESPONSE_EXAMPLE, Id, Sort, Word, query_text
 
 Side = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
@@ -97,32 +96,6 @@ class RefineRequest(BaseModel):
     def overrides(self) -> list[str]:
         """Names of what only a server may ask for."""
         return [name for name in ("policy", "strategy", "weights") if getattr(self, name) is not None]
-
-
-class RefineOutcome(BaseModel):
-    """What came of a turn."""
-
-    strategy: str = Field(description="What was applied, such as `afs` or `text+likes`.")
-    decision: Decision = Field(
-        description="`moved`; `blended`: led too far from the first query and was taken back in part; `held`: stayed."
-    )
-    similarity_to_start: float = Field(description="Cosine of the query to the session's first one.")
-    similarity_to_last: float = Field(description="Cosine of the query to the one of the turn before.")
-    policy: str
-
-
-class RefinedHit(Hit):
-    """A hit of a refined list, with where it was before and which liked products brought it."""
-
-    previous_position: int | None = Field(description="In the list before; null where it was not on it.")
-    because: list[str] = Field(description="Liked products that it is more like than what was shown before.")
-
-
-class RefineResponse(SearchResponse):
-    """A page of a refined list."""
-
-    refine: RefineOutcome
-    hits: list[RefinedHit]  # type: ignore[assignment]
 
 
 REFINED_EXAMPLE: dict[str, Any] = RESPONSE_EXAMPLE | {

@@ -48,6 +48,7 @@ class Turn:
         policy: name of the refine policy.
         config: that policy with what the request changed of it; what is left out has its default.
         shown: the first products of the list it is about.
+        worst: the last ones, where the policy looks at them.
         judgements: of products and of parts of pictures, as given in this turn.
         signals: what clicks and dwell since the turn before say of products, where the policy counts them.
         text: words of this turn.
@@ -57,6 +58,7 @@ class Turn:
     policy: str
     config: dict[str, Any]
     shown: tuple[str, ...]
+    worst: tuple[str, ...] = ()
     judgements: tuple[Judgement, ...] = ()
     signals: tuple[Judgement, ...] = ()
     text: str | None = None
@@ -84,7 +86,8 @@ class Turn:
     def from_json(cls, kept: dict[str, Any]) -> "Turn":
         """Inverse of ``to_json``."""
         judged = {name: tuple(_judgement(one) for one in kept[name]) for name in ("judgements", "signals")}
-        return cls(**(kept | judged | {"shown": tuple(kept["shown"])}))
+        named = {name: tuple(kept[name]) for name in ("shown", "worst")}
+        return cls(**(kept | judged | named))
 
 
 def refinement_json(turns: Sequence[Turn], outcome: dict[str, Any]) -> dict[str, Any]:

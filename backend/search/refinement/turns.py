@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -18,20 +19,29 @@ from backend.metrics import search_stage
 from backend.ml.feedback.inputs import Outcome
 from backend.ml.feedback.policy import Policy
 from backend.ml.feedback.signals import SignalGrades, Signals, grade
+from backend.search.cursor import OrderStore
 from backend.search.lists import Ask
 from backend.search.pipeline import Searcher, Wanted, new_query_id, taken_since
+from backend.search.query_vectors import ProductUnknown
 from backend.search.refinement.marks import Marks
 from backend.search.refinement.policies import POLICY, Policies, policy_with
 from backend.search.refinement.regions import find_pictures
 from backend.search.refinement.replay import Replay
 from backend.search.refinement.schemas import FeedbackItem, RefineRequest
 from backend.search.refinement.session import MOST_TURNS, Judgement, Turn, refinement_json
+from backend.search.served import ids_of
 
 
 class SessionTooLong(Conflict):
     """A session has had as many turns as one may have; a new search begins another."""
 
     title = "Too many turns"
+
+
+class SessionExpired(Conflict):
+    """A list is too old to be refined; a new search begins another session."""
+
+    title = "Session expired"
 
 
 class Refiner:
@@ -42,10 +52,12 @@ class Refiner:
         holder: what serves.
         replay: turns into vectors.
         marks: what hits say of the list before.
+        orders: orders of lists.
         sessions: PostgreSQL.
         pool: threads for what runs beside the search.
         policies: ways to refine, by name.
         policy: name of the policy in use.
+        expires: age from which on a list is not refined any more.
     """
 
     def __init__(
@@ -54,31 +66,36 @@ class Refiner:
         holder: ServingHolder,
         replay: Replay,
         marks: Marks,
+        orders: OrderStore,
         sessions: sessionmaker[Session],
         pool: ThreadPoolExecutor,
         policies: Policies,
         policy: str,
+        expires: timedelta,
     ) -> None:
         self._searcher = searcher
         self._holder = holder
         self._replay = replay
         self._marks = marks
+        self._orders = orders
         self._sessions = sessions
         self._pool = pool
         self._policies = policies
         self._policy = policy
+        self._expires = expires
 
     def refine(self, query_id: str, request: RefineRequest) -> dict[str, Any]:
-        """The first page of the list that ``request`` makes of the list ``query_id``, as ``schemas.RefineResponse``."""
+        """The first page of the list that ``request`` makes of the list ``query_id``, as ``schemas.SearchResponse``."""
         started = time.perf_counter()
         parent, pages = self._searcher.list_of(query_id)
         before = Ask.of(parent)
+        self._check_goes_on(parent)
         turns = (*(before.turns or ()), self._turn(parent, request, pages))
-        if len(turns) > MOST_TURNS:
-            raise SessionTooLong("this session has had its turns; search anew", found=len(turns), expected=MOST_TURNS)
         serving = self._holder.pinned(parent.generation_id)
         with search_stage("refine"):
             step = self._replay.step(serving, before.question, turns)
+        if step.unknown:
+            raise ProductUnknown("no product has this id", found=step.unknown[0])
         ask = _ask(before, request, turns)
         served = replace(
             self._child(parent, request),
@@ -94,12 +111,24 @@ class Refiner:
             recorded.result()
         return found | {"hits": hits, "took_ms": taken_since(started)}
 
+    def _check_goes_on(self, parent: ListServed) -> None:
+        if parent.turn > MOST_TURNS:
+            raise SessionTooLong("this session has had its turns; search anew", found=parent.turn, expected=MOST_TURNS)
+        age = datetime.now(UTC) - (parent.served_at or datetime.now(UTC))
+        if age > self._expires:
+            raise SessionExpired(
+                "this list is too old to be refined; search anew",
+                found=f"{age / timedelta(hours=1):.1f} hours",
+                expected=f"at most {self._expires / timedelta(hours=1):g} hours",
+            )
+
     def _turn(self, parent: ListServed, request: RefineRequest, pages: list[PageServed]) -> Turn:
         policy, name = self._chosen(request)
         return Turn(
             policy=name,
             config=POLICY.dump_python(policy, mode="json", exclude_defaults=True),
             shown=_first(pages, policy.k),
+            worst=self._last(parent.query_id, pages, policy.k) if policy.strategy == "rocchio" else (),
             judgements=self._judgements(request.feedback),
             signals=self._signals(parent, policy),
             text=request.text,
@@ -125,6 +154,14 @@ class Refiner:
             found = session_signals(session, [parent.query_id], policy.session_signals)
         return tuple(Judgement(product_id, found[product_id]) for product_id in sorted(found))
 
+    def _last(self, query_id: str, pages: list[PageServed], count: int) -> tuple[str, ...]:
+        """The ``count`` worst candidates of a list, the last of its pages where its order is not kept."""
+        order = self._orders.get(query_id)
+        if order is None:
+            return _first(pages, sum(len(page.product_ids) for page in pages))[-count:]
+        with session_scope(self._sessions) as session:
+            return ids_of(session, order.numbers[np.argsort(-order.scores, kind="stable")[-count:]])
+
     def _chosen(self, request: RefineRequest) -> tuple[Policy, str]:
         """The policy of a turn, with what the request puts in place of its parameters, and its name."""
         name = request.policy or self._policy
@@ -136,6 +173,7 @@ class Refiner:
         hasher = self._searcher.hasher
         return replace(
             parent,
+            served_at=None,
             query_id=new_query_id(),
             parent_id=parent.query_id,
             root_id=parent.root_id or parent.query_id,
