@@ -32,6 +32,7 @@ MODULES = (
     "trail.js",
     "view.js",
     "session.js",
+    "refiner.js",
     "shop.js",
     "boot.js",
 )

@@ -20,7 +20,7 @@ export class Journey {
 
   /** The first place: nothing is added to the history. */
   begin(state) {
-    this.#enter(state);
+    this.#enter(state, {facets: this.session()?.facets});
     this.#write("replaceState", location.href, 0);
   }
 
@@ -31,7 +31,7 @@ export class Journey {
 
   /** A place of an earlier load of the page, found again by Back or Forward. */
   adopt(state) {
-    this.#enter(state);
+    this.#enter(state, {facets: this.session()?.facets});
     this.#write("replaceState", location.href, history.state?.morelike?.depth ?? 0);
   }
 
@@ -76,8 +76,8 @@ export class Journey {
   }
 
   #write(how, address, depth) {
-    const {state: {begin, turns, at}, answer} = this.entries.get(this.number) ?? {state: UNTOUCHED};
-    const session = turns.length > 0 ? {begin, turns, at, facets: answer?.facets ?? null} : null;
+    const {state: {begin, turns, at}, answer, facets} = this.entries.get(this.number) ?? {state: UNTOUCHED};
+    const session = turns.length > 0 ? {begin, turns, at, facets: answer?.facets ?? facets ?? null} : null;
     const here = {...history.state, morelike: {run: this.run, number: this.number, depth, session}};
     history[how](here, "", this.address.mode === "off" ? undefined : address);
   }

@@ -5,7 +5,7 @@ import {h, icon, iconButton} from "./elements.js";
 import {picture} from "./grid.js";
 
 export class Lightbox {
-  /** `onparts(parts)` is called with [{value, image, box}] once what was drawn shall count. */
+  /** `onparts(parts)` is called with [{value, place, box}] once what was drawn shall count. */
   constructor(texts, {client, onparts}) {
     Object.assign(this, {texts, client, onparts});
     this.frame = h("div", {class: "frame", tabindex: "-1"});
@@ -27,9 +27,9 @@ export class Lightbox {
         h("span", {class: "choices", role: "group", "aria-label": texts.whatOfIt}, this.more, this.less), this.remove, this.apply)));
   }
 
-  /** Open on the `index`-th picture of a product, at `source`. */
-  open(source, index, title) {
-    this.index = index;
+  /** Open on a picture, at `source`, which is number `place` among all of its product. */
+  open(source, place, title) {
+    this.place = place;
     const shown = picture(source, {client: this.client, alt: title, sizes: "100vw", widths: [640, 1024], eager: true, texts: this.texts});
     this.frame.replaceChildren(shown);
     this.boxes = new Boxes(this.texts, this.frame, () => this.#show());
@@ -55,7 +55,7 @@ export class Lightbox {
   }
 
   #done() {
-    const parts = this.boxes.all.map(({value, corners}) => ({value, image: this.index, box: corners.map((one) => Number(one.toFixed(4)))}));
+    const parts = this.boxes.all.map(({value, corners}) => ({value, place: this.place, box: corners.map((one) => Number(one.toFixed(4)))}));
     this.close();
     this.onparts(parts);
   }

@@ -4,14 +4,13 @@ import {Morelike, MorelikeError, safeUrl} from "./client.js";
 import {Journey} from "./journey.js";
 import {Pictures, readPicture} from "./picture.js";
 import {ProductPage} from "./product.js";
-import {Session} from "./session.js";
+import {Refiner} from "./refiner.js";
 import {Address, EMPTY, fromParams, toParams, toRequest} from "./state.js";
 import {TEXTS, withTexts} from "./texts.js";
-import {UNTOUCHED, judgements, listOf, standingAt, stepOf, toRefinement, withStep, withTurn} from "./turns.js";
+import {UNTOUCHED, listOf} from "./turns.js";
 import {View} from "./view.js";
 import {Ear} from "./voice.js";
 
-const SLOW_MS = 2000;
 const DEFAULT_LIMIT_WAIT_S = 5;
 
 export class Shop {
@@ -19,13 +18,12 @@ export class Shop {
     this.options = {query: "", limit: 24, facets: DEFAULT_FACETS, address: "hash", productPage: "dialog", voice: "auto", examples: [], locale: undefined, ...options};
     this.target = target;
     this.texts = withTexts(TEXTS, this.options.texts);
-    this.client = new Morelike({key: this.options.key, url: this.options.url, onCall: (call) => this.#tell("call", call)});
+    this.client = new Morelike({key: this.options.key, url: this.options.url, onCall: (call) => this.tell("call", call)});
     this.pictures = new Pictures();
     this.journey = new Journey(new Address(this.options.address), (entry, place) => this.#arrive(entry, place));
     this.state = EMPTY;
     this.hits = [];
     this.answer = null;
-    this.lists = new Map();  // of the turns that can be gone back to
     this.#build();
     this.#start();
   }
@@ -34,12 +32,12 @@ export class Shop {
   search(changes = {}, {partial = false} = {}) {
     const names = Object.keys(changes);
     if (this.state.at > 0 && names.every((name) => name === "filters" || name === "sort")) {
-      return names.length > 0 ? this.#refilter(changes) : this.#ask(false);
+      return names.length > 0 ? this.refiner.refilter(changes) : this.ask();
     }
-    this.session.forget();
+    this.refiner.session.forget();
     this.state = {...this.state, ...UNTOUCHED, ...("text" in changes && {spoken: false}), ...changes};
     if (!partial) this.journey.visit(this.state);
-    return this.#ask(partial);
+    return this.ask({partial});
   }
 
   /** Products like `product`: {id, title, image}. Words and picture make way; filters stay. */
@@ -51,25 +49,17 @@ export class Shop {
 
   /** Like (1), dislike (-1) or neither (0): `product` is {id, title, image}. The list follows after a short pause. */
   judge(product, value) {
-    this.session.judge(product, value, {hold: this.page.element.open});
+    this.refiner.judge(product, value);
   }
 
-  /** Refine the list: {text, product to be liked, parts: [{value, image, box}] of its pictures}; without any, by itself. */
-  refine({text = "", product = null, parts = []} = {}) {
-    this.page.close();
-    if (product && parts.length === 0) this.session.judge(product, 1, {hold: true});
-    return this.session.say({text, parts: parts.map((part) => ({...part, ...product}))});
+  /** Refine the list: {text, product to be liked, parts: [{value, place, box}] of its pictures}; without any, by itself. */
+  refine(said = {}) {
+    return this.refiner.refine(said);
   }
 
   /** To the list as it was after `at` turns. */
   goTo(at) {
-    this.session.forget();
-    this.state = standingAt(this.state, at);
-    const kept = this.lists.get(stepOf(this.state).id);
-    this.journey.visit(this.state, kept);
-    if (!kept) return this.#ask(false);
-    this.controller?.abort();
-    return this.#accept(kept.answer, kept.hits, {gliding: true});
+    return this.refiner.goTo(at);
   }
 
   focusResults() {
@@ -88,18 +78,13 @@ export class Shop {
     const similar = (product) => this.similar(product);
     const judge = (product, value) => this.judge(product, value);
     this.page = new ProductPage(texts, {client, locale, hrefOf, on: {close: () => this.journey.leaveProduct(this.state), open, similar, judge, say: (said) => this.refine(said)}});
-    this.session = new Session(texts, {
-      state: () => this.state,
-      turn: (said) => this.#turn(said),
-      judged: (pending) => this.view.judged(this.state, pending),
-      failed: (sentence) => this.view.trail.fail(sentence),
-    });
+    this.refiner = new Refiner(this, texts);
     this.language = locale || document.documentElement.lang || navigator.language;
     this.ear = new Ear(this.options.voice, this.language, {
       listening: (whether) => this.#listening(whether),
       words: (text) => this.view.box.overhear(text),
       heard: (text) => this.search({text, spoken: true}),
-      recorded: (audio) => this.#ask(false, audio),
+      recorded: (audio) => this.ask({audio}),
       failed: (why) => this.#misheard(texts[why]),
     });
     this.view = new View(texts, {
@@ -119,13 +104,13 @@ export class Shop {
         go: (at) => this.goTo(at),
         say: (text) => this.refine({text}),
         restart: () => this.goTo(0),
-        retry: () => this.session.retry(),
-        give_up: () => this.#giveUp(),
+        retry: () => this.refiner.session.retry(),
+        give_up: () => this.refiner.giveUp(),
       },
-      on: {filters: (filters) => this.search({filters}), sort: (sort) => this.search({sort}), more: () => this.#more(), retry: () => this.#ask(false)},
+      on: {filters: (filters) => this.search({filters}), sort: (sort) => this.search({sort}), more: () => this.#more(), retry: () => this.ask()},
     });
     this.view.attach(this.target);
-    addEventListener("online", () => this.failed?.kind === "offline" && this.#ask(false));
+    addEventListener("online", () => this.failed?.kind === "offline" && this.ask());
   }
 
   /** The address says what to show; where it says nothing, the query the page asked for. */
@@ -133,7 +118,7 @@ export class Shop {
     const {params, productId} = this.journey.read() ?? {params: new URLSearchParams(), productId: null};
     this.state = fromParams(params, this.pictures, this.options.query, this.journey.session());
     this.journey.begin(this.state);
-    this.#ask(false);
+    this.ask();
     this.#nameProduct();
     if (productId !== null) this.page.open(productId);
   }
@@ -144,50 +129,54 @@ export class Shop {
     const {params, productId} = place;
     const state = entry?.state ?? fromParams(params, this.pictures, this.options.query, this.journey.session());
     if (!entry) this.journey.adopt(state);
-    if (productId !== null) this.page.open(productId, this.#known(productId));
+    if (productId !== null) this.page.open(productId, this.known(productId));
     else this.page.close();
     if (toParams(state).toString() === toParams(this.state).toString() && this.answer) {
-      if (productId === null) this.session.release();
+      if (productId === null) this.refiner.session.release();
       return;
     }
-    this.session.forget();
+    this.refiner.session.forget();
     const gliding = state.begin !== null && state.begin.id === (this.state.begin ?? {id: this.answer?.query_id}).id;
     this.state = state;
     if (!entry?.answer) {
-      this.#ask(false);
+      this.ask();
       this.#nameProduct();
       return;
     }
+    this.begin();
+    this.accept(entry.answer, entry.hits, {gliding});
+  }
+
+  /** Nothing that was asked before is waited for any longer; the signal for what is asked now. */
+  begin() {
     this.controller?.abort();
-    this.#accept(entry.answer, entry.hits, {gliding});
+    clearTimeout(this.waiting);
+    return (this.controller = new AbortController()).signal;
   }
 
   /** Ask for the state, or for what `audio` says in place of its text. */
-  async #ask(partial, audio = null) {
-    this.controller?.abort();
-    clearTimeout(this.waiting);
-    const {signal} = (this.controller = new AbortController());
-    let state = audio ? {...this.state, text: "", spoken: true} : this.state;
+  async ask({partial = false, audio = null} = {}) {
+    const signal = this.begin();
+    let state = audio ? {...this.state, ...UNTOUCHED, text: "", spoken: true} : this.state;
     this.view.box.settle();
     if (!partial) this.view.box.say("");
     this.view.box.show(state, this.client);
-    this.view.busy(this.hits.length > 0);
-    const slow = setTimeout(() => this.view.slow(), SLOW_MS);
+    const settled = this.view.busy(this.hits.length > 0);
     try {
       const answer = await this.#answerTo(state, {partial, audio, signal});
       if (audio) {
         state = this.state = {...state, text: answer.transcript};
         this.journey.visit(state);
       }
-      this.#accept(answer, answer.hits);
+      this.accept(answer, answer.hits);
       if (!partial) this.journey.remember({answer, hits: this.hits});
-      this.#tell("results", {answer, state, partial});
+      this.tell("results", {answer, state, partial});
     } catch (error) {
       if (signal.aborted) return;
       if (audio && this.answer) this.#misheard(error.problem?.type?.endsWith(":nothing-heard") ? this.texts.heardNothing : error.detail);
-      else this.#fail(error);
+      else this.fail(error);
     } finally {
-      clearTimeout(slow);
+      settled();
     }
   }
 
@@ -209,58 +198,6 @@ export class Shop {
     return audio ? this.client.speak(audio, request, {language: this.#spoken(), signal}) : this.client.search(request, {signal});
   }
 
-  /** One turn: `said` is sent, and what comes of it is shown. */
-  async #turn(said) {
-    if (!this.answer?.query_id) await this.#ask(false);  // someone was still typing: there is no list to refine
-    if (!this.answer) return;
-    const parent = {id: this.answer.query_id, filters: this.state.filters, sort: this.state.sort};
-    this.#tell("feedback", {query_id: parent.id, ...toRefinement(said)});
-    const answer = await this.#refined(parent.id, toRefinement(said));
-    if (!answer) return;
-    const {filters, sort} = this.state;
-    this.view.trail.clearField();
-    this.#arriveAt(withTurn(this.state, parent, {id: answer.query_id, said, filters, sort, decision: answer.refine?.decision}), answer);
-  }
-
-  /** The refined list under other filters, or sorted otherwise: the same turn, served anew. */
-  async #refilter(changes) {
-    const {filters, sort} = {...this.state, ...changes};
-    const answer = await this.#refined(listOf(this.state), {filters, sort}).catch((error) => this.#fail(error));
-    if (answer) this.#arriveAt(withStep(this.state, {id: answer.query_id, filters, sort}), answer);
-  }
-
-  /** The answer to a refinement of the list `parent`; undefined where something else was asked meanwhile. */
-  async #refined(parent, said) {
-    this.controller?.abort();
-    const {signal} = (this.controller = new AbortController());
-    const {facets, limit, ...who} = this.#request(this.state, false);
-    for (const name of ["text", "image", "product_id", "filters", "sort", "query_type"]) delete who[name];
-    this.view.box.settle();
-    this.view.busy(true);
-    const slow = setTimeout(() => this.view.slow(), SLOW_MS);
-    try {
-      return await this.client.refine(parent, {...said, facets, limit, ...who}, {signal});
-    } catch (error) {
-      if (signal.aborted) return undefined;
-      this.#accept(this.answer, this.hits);
-      throw error;
-    } finally {
-      clearTimeout(slow);
-    }
-  }
-
-  #arriveAt(state, answer) {
-    this.state = state;
-    this.journey.visit(state, {answer, hits: answer.hits});
-    this.#accept(answer, answer.hits, {gliding: true});
-    this.#tell("results", {answer, state, partial: false});
-  }
-
-  #giveUp() {
-    this.session.forget();
-    this.#accept(this.answer, this.hits);
-  }
-
   #listening(whether) {
     this.view.box.settle();
     this.view.box.listen(whether, this.ear.able);
@@ -274,7 +211,7 @@ export class Shop {
 
   /** What was said could not be understood: the results that are there stay. */
   #misheard(why) {
-    if (this.answer) this.#accept(this.answer, this.hits);
+    if (this.answer) this.accept(this.answer, this.hits);
     this.view.box.say(why);
   }
 
@@ -286,7 +223,7 @@ export class Shop {
     try {
       const next = await this.client.search({cursor: answer.cursor, limit: this.options.limit}, {signal: controller.signal});
       if (answer !== this.answer) return;  // another search has taken its place
-      this.#accept({...answer, cursor: next.cursor, hits: [...this.hits, ...next.hits]}, [...this.hits, ...next.hits]);
+      this.accept({...answer, cursor: next.cursor, hits: [...this.hits, ...next.hits]}, [...this.hits, ...next.hits]);
       this.journey.remember({answer: this.answer, hits: this.hits});
       this.view.grid.focus(first);
     } catch (error) {
@@ -294,30 +231,19 @@ export class Shop {
     }
   }
 
-  #accept(answer, hits, {gliding = false} = {}) {
+  /** Show an answer; with `gliding` its cards are seen to move to where they are. */
+  accept(answer, hits, {gliding = false} = {}) {
     this.failed = null;
     this.answer = answer;
     this.hits = hits;
-    if (answer.query_id) this.lists.set(answer.query_id, {answer, hits});
+    this.refiner.keep(answer, hits);
     this.view.box.show(this.state, this.client);
-    this.view.show(this.state, answer, hits, {turn: this.#turnShown(), gliding});
-    this.view.judged(this.state, this.session.pending);
+    this.view.show(this.state, answer, hits, {turn: this.refiner.shown(), gliding});
+    this.view.judged(this.state, this.refiner.session.pending);
   }
 
-  /** What led to the list that is shown, for the cards: {said, decision, known}. */
-  #turnShown() {
-    if (this.state.at === 0) return null;
-    const {said, decision} = stepOf(this.state);
-    const judged = judgements(this.state);
-    return {said, decision, known: (id) => judged.get(id) ?? this.#brief(id)};
-  }
-
-  #brief(id) {
-    const product = this.#known(id);
-    return product && {id, title: product.title, image: product.image};
-  }
-
-  #fail(error) {
+  /** Say that an answer did not come; a rate limit is waited out. */
+  fail(error) {
     this.failed = error;
     this.answer = null;
     this.hits = [];
@@ -325,37 +251,39 @@ export class Shop {
     const tick = () => {
       this.view.fail(error, seconds);
       if (error.kind !== "rate_limited") return;
-      this.waiting = setTimeout(() => (seconds-- > 1 ? tick() : this.#ask(false)), 1000);
+      this.waiting = setTimeout(() => (seconds-- > 1 ? tick() : this.ask()), 1000);
     };
     tick();
-    this.#tell("error", {error});
+    this.tell("error", {error});
+  }
+
+  /** How much is wanted, by whom: what every search and every refinement says. */
+  asker() {
+    const {facets, limit, shopper} = this.options;
+    const device = matchMedia("(max-width: 40rem)").matches ? "mobile" : "desktop";
+    return {limit, ...(facets.length && {facets}), session_id: sessionId(), surface: "web", device, ...(shopper && {shopper_id: shopper})};
   }
 
   #request(state, partial) {
-    return {
-      ...toRequest(state, {facets: this.options.facets, limit: this.options.limit}),
-      session_id: sessionId(), surface: "web", device: matchMedia("(max-width: 40rem)").matches ? "mobile" : "desktop",
-      ...(this.options.shopper && {shopper_id: this.options.shopper}),
-      ...(partial && {partial: true}),
-    };
+    return {...toRequest(state), ...this.asker(), ...(partial && {partial: true})};
   }
 
   /** A picture, a web address of one, or one of the shop's own cards was dropped, pasted or picked. */
   async #take({file, url, productId}) {
-    if (productId) return this.similar({id: productId, ...this.#known(productId)});
+    if (productId) return this.similar({id: productId, ...this.known(productId)});
     try {
       const picture = url ? {url, name: url} : await readPicture(file);
       if (!url) this.pictures.keep(picture);
       return this.search({picture, product: null, text: "", sort: "relevance"});
     } catch {
-      return this.#fail(new MorelikeError("problem", this.texts.pictureRefused));
+      return this.fail(new MorelikeError("problem", this.texts.pictureRefused));
     }
   }
 
   #open(hit, event) {
     if (this.options.productPage === "link" && safeUrl(hit.product.url)) return;  // the link leads to the shop's own page
     event.preventDefault();
-    this.#tell("product", {hit});
+    this.tell("product", {hit});
     this.journey.visitProduct(this.state, hit.product_id, {answer: this.answer, hits: this.hits});
     this.page.open(hit.product_id, hit.product);
   }
@@ -365,7 +293,8 @@ export class Shop {
     return own || this.journey.address.of(this.state, hit.product_id);
   }
 
-  #known(id) {
+  /** What the results say of a product; null where it is not among them. */
+  known(id) {
     return this.hits.find((hit) => hit.product_id === id)?.product ?? null;
   }
 
@@ -379,7 +308,8 @@ export class Shop {
     this.view.box.show(this.state, this.client);
   }
 
-  #tell(name, detail) {
+  /** Let the page hear `morelike:name`. */
+  tell(name, detail) {
     this.target.dispatchEvent(new CustomEvent(`morelike:${name}`, {detail, bubbles: true}));
   }
 }

@@ -64,14 +64,13 @@ export function amount(text) {
 }
 
 /** The request body of `state`. */
-export function toRequest(state, {facets, limit}) {
-  const request = {limit};
+export function toRequest(state) {
+  const request = {};
   if (state.text.trim()) request.text = state.text.trim();
   if (state.text.trim() && state.spoken) request.query_type = "voice";
   if (state.picture) request.image = state.picture.url ? {url: state.picture.url} : {base64: state.picture.data};
   if (state.product) request.product_id = state.product.id;
   if (Object.keys(state.filters).length) request.filters = state.filters;
-  if (facets.length) request.facets = facets;
   if (state.sort !== "relevance") request.sort = state.sort;
   return request;
 }

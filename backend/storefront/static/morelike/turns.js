@@ -42,11 +42,11 @@ export function judgements(state, pending = new Map()) {
   return all;
 }
 
-/** The body of a refinement: what is `said` is {products, parts, text}. */
+/** The body of a refinement: what is `said` is {products, parts, text}; a part is a box on the product's picture number `place`. */
 export function toRefinement({products = [], parts = [], text = ""}) {
   const feedback = [
     ...products.map(({id, value}) => ({product_id: id, value})),
-    ...parts.map(({id, value, image, box}) => ({product_id: id, value, image, box})),
+    ...parts.map(({id, value, place, box}) => ({product_id: id, value, image: place, box})),
   ];
   return {...(feedback.length && {feedback}), ...(text.trim() && {text: text.trim()})};
 }

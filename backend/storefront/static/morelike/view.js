@@ -14,6 +14,7 @@ import {judgements} from "./turns.js";
 const SHEET = new CSSStyleSheet();
 SHEET.replaceSync(STYLE);
 
+const SLOW_MS = 2000;
 const OUT_OF_SIGHT_PX = 60;
 
 export class View {
@@ -48,21 +49,19 @@ export class View {
     document.addEventListener("keydown", (event) => this.#pressed(event));
   }
 
-  /** A search has begun; what is shown stays, a little paler, until the answer comes. */
+  /** A search has begun; what is shown stays, a little paler, until the answer comes. Call what is returned when it has. */
   busy(keep) {
     this.layout.hidden = false;
     this.element.setAttribute("aria-busy", "true");
     this.#say(this.texts.looking);
-    if (keep) return;
-    this.trail.hide();
-    this.message.replaceChildren();
-    this.#endWith("", false);
-    this.grid.showSkeletons(8);
-  }
-
-  slow() {
-    this.#say(this.texts.stillLooking);
-    this.element.classList.add("slow");
+    const slow = setTimeout(() => this.#say(this.texts.stillLooking), SLOW_MS);
+    if (!keep) {
+      this.trail.hide();
+      this.message.replaceChildren();
+      this.#endWith("", false);
+      this.grid.showSkeletons(8);
+    }
+    return () => clearTimeout(slow);
   }
 
   /** Show an answer. `turn` is what led to it, where it is a refined one; with `gliding` the cards are seen to move. */
@@ -122,7 +121,6 @@ export class View {
 
   #settle() {
     this.element.removeAttribute("aria-busy");
-    this.element.classList.remove("slow");
   }
 
   #showTools(state) {
