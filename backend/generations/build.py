@@ -229,7 +229,8 @@ class Builder:
             measured = measure_build(session, target, live) if live is not None else None
             generation = Generation(
                 index_build_id=build.id,
-                calibration=measured or {"products": 0} | Calibration.identity().to_json(),
+                calibration=measured.calibration if measured else {"products": 0} | Calibration.identity().to_json(),
+                feedback=measured.feedback if measured else {},
                 gate_report={"verification": row.report},
                 code_version=code_version(),
                 state="ready",

@@ -6,7 +6,7 @@ both sides on one scale, and the relevance cut stands above them (``ml/scoring.p
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,8 @@ from backend.generations.models import Generation, IndexRow
 from backend.generations.promote import go_live
 from backend.generations.repository import Build, live_build, live_generation, lock_generations
 from backend.logs import get_logger
+from backend.ml.feedback.fit import fit_feedback
+from backend.ml.feedback.fitted import Fitted
 from backend.ml.scoring import Calibration, KindCalibration, Side, best_cosines, fit_kind
 from backend.vector_index import VectorRow
 
@@ -56,9 +58,9 @@ def recalibrate(session: Session, *, actor: str) -> int | None:
     generation = Generation(
         index_build_id=build.id,
         query_heads=live.query_heads,
-        calibration=measured,
+        calibration=measured.calibration,
         summarizer_id=live.summarizer_id,
-        feedback=live.feedback,
+        feedback=measured.feedback,
         data_range=live.data_range,
         gate_report=live.gate_report,
         code_version=code_version(),
@@ -68,14 +70,23 @@ def recalibrate(session: Session, *, actor: str) -> int | None:
     session.add(generation)
     session.flush()
     go_live(session, generation.id, actor=actor, undoable=False)
-    log.info("recalibrated", generation=generation.id, products=measured["products"])
+    log.info("recalibrated", generation=generation.id, products=measured.calibration["products"])
     return generation.id
 
 
-def measure_build(session: Session, build: Build, live: Generation) -> dict[str, Any] | None:
-    """Calibration of ``build`` as generations keep it; ``None`` where too little is indexed to say anything.
+@dataclass(frozen=True)
+class Measured:
+    """What was measured on a build, as generations keep it: the calibration, and what feedback needs to know."""
 
-    The weights of captions and of words are those of ``live``.
+    calibration: dict[str, Any]
+    feedback: dict[str, Any]
+
+
+def measure_build(session: Session, build: Build, live: Generation) -> Measured | None:
+    """Calibration of ``build`` and of feedback on it; ``None`` where too little is indexed to say anything.
+
+    The weights of captions and of words are those of ``live``, and so is what was fitted to its summarizer, if it is
+    of the same build.
     """
     products = count_indexed(session, build.id)
     if products < LEAST_PRODUCTS:
@@ -85,7 +96,10 @@ def measure_build(session: Session, build: Build, live: Generation) -> dict[str,
     captions = _side((row for content in contents for row in content.captions), build.dim)
     known = Calibration.from_json(live.calibration)
     measured = replace(measure(images, captions, known.caption_weight), lexical_weight=known.lexical_weight)
-    return {"products": products} | measured.to_json()
+    fitted = fit_feedback(images, captions, measured)
+    if live.index_build_id == build.id:
+        fitted = fitted.with_gates_of(Fitted.from_json(live.feedback))
+    return Measured({"products": products} | measured.to_json(), fitted.to_json())
 
 
 def sample_products(session: Session, build: Build, most: int) -> Sequence[int]:

@@ -14,6 +14,7 @@ from backend.generations.index_writer import write_due
 from backend.generations.models import Generation
 from backend.generations.repository import Build
 from backend.ml.encoder import Encoder
+from backend.ml.feedback.fitted import Fitted
 from backend.ml.scoring import Calibration, Scale, Side
 from backend.vector_index import VectorIndex
 from tests.generations.conftest import Shop, picture
@@ -94,6 +95,10 @@ def test_recalibrated_generation_goes_live_on_the_same_build(
         assert calibration.text.image != Scale()
         assert calibration.text.cut is not None
         assert (calibration.caption_weight, calibration.lexical_weight) == (0.75, 2.5), "what shoppers want is kept"
+        fitted = Fitted.from_json(live.feedback)
+        assert fitted.image_mean is not None
+        assert fitted.image_mean.shape == (build.dim,)
+        assert fitted.likes is None, "24 products are too few"
 
 
 def test_sweep_recalibrates_only_when_half_as_much_again_is_indexed(

@@ -1,7 +1,7 @@
 """What relevance feedback needs to know of one generation, measured on its catalogue."""
 
 import base64
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -44,6 +44,11 @@ class Fitted:
     caption_mean: Vector | None = None
     gates: dict[str, Gate] | None = None
     references: Matrix | None = None
+
+    def with_gates_of(self, other: "Fitted") -> "Fitted":
+        """These values, and the gates of ``other`` for strategies that have none here."""
+        gates = (other.gates or {}) | (self.gates or {})
+        return replace(self, gates=gates or None)
 
     def to_json(self) -> dict[str, Any]:
         """JSON object that ``from_json`` turns back into equal values; references at half precision."""

@@ -100,10 +100,12 @@ def _from_list(about: ListFeedback, origin: Query, kinds: list[str]) -> Move:
 
 
 def _promising(about: ListFeedback, origin: Query, move: Move) -> bool:
-    """Whether a gain is expected of ``move``; where nothing was fitted, it is."""
-    gate = (about.modalities.fitted.gates or {}).get(move.strategy)
-    if gate is None or not about.policy.gate:
+    """Whether a gain is expected of ``move``. Where nothing was fitted it is, but for ``prf``, which rarely helps."""
+    if not about.policy.gate:
         return True
+    gate = (about.modalities.fitted.gates or {}).get(move.strategy)
+    if gate is None:
+        return move.strategy != "prf"
     features = confidence(origin.image, move.query.image, about.vectors(move.strategy), move.relevance)
     return expected_gain(gate, features) > 0
 
