@@ -105,6 +105,7 @@ class Encoder:
         framing: which part of a picture they see.
         overlaps: True where the device encodes by itself, so that a batch can be begun before the last one is there.
         word_width: width of a word token, Dt.
+        parameters: numbers in its weights.
         preprocess: an image -> pixels (3, h, w); safe in other threads.
     """
 
@@ -114,6 +115,7 @@ class Encoder:
         self.source = parts.source
         self.weights_hash = hash_weights(model)
         self.id = f"{self.name[:67]}@{self.weights_hash[:12]}"
+        self.parameters = sum(weight.numel() for weight in model.parameters())
         self.preprocess = parts.preprocess
         self.framing = Framing.of(cast(Any, model.visual).preprocess_cfg)
         self._images = ImageTower(cast(nn.Module, model.visual), device, precision)
