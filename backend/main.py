@@ -129,14 +129,14 @@ async def _make_components(app: FastAPI, settings: Settings, closing: AsyncExitS
     holder = ServingHolder(sessions, encoders=encoders)
     await run_sync(holder.start)
     closing.callback(holder.stop)
-    searcher, refiner = closing.enter_context(assembled(settings, sessions, index, holder, encoders))
+    searcher, refiner, explainer = closing.enter_context(assembled(settings, sessions, index, holder, encoders))
     transcriber = Transcriber(_transcription(settings))
     closing.push_async_callback(transcriber.close)
     keyring = Keyring(sessions, default_rate=settings.rate_limit_per_minute)
     readiness = Readiness(_checks(engine, index, holder, searcher))
     queue = Queue(redis_url)
     provide(app, settings, sessions, queue, BlobStore(settings.blob_dir), *_door(settings, queue, closing))
-    provide(app, keyring, limiter, index, holder, searcher, refiner, transcriber, readiness)
+    provide(app, keyring, limiter, index, holder, searcher, refiner, explainer, transcriber, readiness)
 
 
 def _door(settings: Settings, queue: Queue, closing: AsyncExitStack) -> tuple[Inbox, Bell]:

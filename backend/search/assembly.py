@@ -19,6 +19,8 @@ from backend.ml.image_tower import Precision
 from backend.search.candidates import Retrieval
 from backend.search.cursor import OrderStore
 from backend.search.exact_sides import ExactSides
+from backend.search.explanations.explain import Explainer
+from backend.search.explanations.weighed import Weighing
 from backend.search.lists import Ranking
 from backend.search.pipeline import Searcher
 from backend.search.query_encoders import QueryEncoders
@@ -69,8 +71,8 @@ def assembled(
     index: VectorIndex,
     holder: ServingHolder,
     encoders: QueryEncoders,
-) -> Iterator[tuple[Searcher, Refiner]]:
-    """What searches and what refines, with their threads running; they end with the block."""
+) -> Iterator[tuple[Searcher, Refiner, Explainer]]:
+    """What searches, what refines and what explains, with their threads running; they end with the block."""
     policies = Policies(sessions)
     policies.named(settings.refine_policy)  # a name that is wrong is said now, not to shoppers
     redis = Redis.from_url(
@@ -88,7 +90,8 @@ def assembled(
     with ThreadPoolExecutor(2 * settings.database_pool, thread_name_prefix="search") as pool:
         cache, orders, products = VectorCache(redis), OrderStore(redis), ItemVectors(engine)
         queries = QueryEncoder(encoders, cache, sessions, fetcher, limits)
-        crops = RegionCrops(encoders, cache, sessions, BlobStore(settings.blob_dir), limits)
+        blobs = BlobStore(settings.blob_dir)
+        crops = RegionCrops(encoders, cache, sessions, blobs, limits)
         tokens = TokenLoader(encoders, VectorCache(redis, TOKENS_IN_PROCESS), sessions)
         replay = Replay(queries, products, crops, tokens, summarizers, cache)
         marks = Marks(engine, orders, products)
@@ -97,10 +100,9 @@ def assembled(
         searcher = Searcher(single, engine, holder, queries, ranking, orders, marks, pool)
         expires = timedelta(hours=settings.session_hours)
         given = settings.refine_policy
-        yield (
-            searcher,
-            Refiner(searcher, holder, replay, marks, orders, sessions, pool, policies, given, expires),
-        )
+        refiner = Refiner(searcher, holder, replay, marks, orders, sessions, pool, policies, given, expires)
+        explainer = Explainer(Weighing(searcher, holder, replay), encoders, sessions, blobs, limits)
+        yield searcher, refiner, explainer
     summarizers.stop()
     redis.close()
     engine.dispose()

@@ -8,6 +8,7 @@ from fastapi.responses import Response
 from backend.access.dependencies import StorefrontCaller
 from backend.search import uploads
 from backend.search.answers import SearcherDep, as_json, check_voice, check_weights
+from backend.search.explanations import routes as explanations
 from backend.search.refinement import policy_routes
 from backend.search.refinement import routes as refinement
 from backend.search.schemas import RESPONSE_EXAMPLE, SEARCH_EXAMPLE, SearchRequest, SearchResponse
@@ -48,4 +49,5 @@ router = APIRouter()
 router.include_router(uploads.router)
 router.include_router(searches)
 router.include_router(refinement.router)
+router.include_router(explanations.router)
 router.include_router(policy_routes.router)
