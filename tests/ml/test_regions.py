@@ -8,7 +8,7 @@ from PIL import Image
 
 from backend.ml.encoder import Encoder
 from backend.ml.image_tower import PatchLayout
-from backend.ml.regions import Box, Framing, ResizeMode, steer_patches
+from backend.ml.regions import Box, Framing, ResizeMode, pad_to_frame, steer_patches
 from tests.ml.pictures import pictures
 
 B32 = PatchLayout(rows=7, columns=7, prefix=1, width=768)
@@ -85,6 +85,28 @@ def test_seen_is_what_open_clip_leaves(mode: ResizeMode, size: tuple[int, int], 
     assert np.abs(pixels[:2] - np.stack(np.meshgrid(across, down)))[:, seen].max(initial=0) < 0.005
     padded = np.logical_or.outer(abs(down - 0.5) > 0.5 + reach_y, abs(across - 0.5) > 0.5 + reach_x)
     assert (pixels[2][padded] == 0).all()
+
+
+def test_a_tall_crop_is_whole_in_the_frame_on_the_colour_of_its_corners() -> None:
+    """20 x 60 with corners of (90 ± 10, 120, 30): 60 x 60, and the frame sees all of it."""
+    tall = Image.new("RGB", (20, 60), (0, 0, 200))
+    for place, red in (((0, 0), 80), ((19, 0), 100), ((0, 59), 80), ((19, 59), 100)):
+        tall.putpixel(place, (red, 120, 30))
+    padded = pad_to_frame(tall, SQUARE)
+    assert padded.size == (60, 60)
+    assert padded.crop((20, 0, 40, 60)).tobytes() == tall.tobytes()
+    assert {padded.getpixel((0, 0)), padded.getpixel((59, 30))} == {(90, 120, 30)}
+    assert SQUARE.seen(*padded.size) == (0, 0, 1, 1)
+    assert pad_to_frame(tall, Framing(224, 112, "squash")).size == (120, 60)
+    assert pad_to_frame(tall, Framing(224, 224, "longest")) is tall
+
+
+@given(st.tuples(st.integers(1, 300), st.integers(1, 300)), st.sampled_from([(64, 64), (96, 64), (64, 80)]))
+def test_whatever_was_padded_is_seen_whole(size: tuple[int, int], frame: tuple[int, int]) -> None:
+    padded = pad_to_frame(Image.new("RGB", size), Framing(*frame, "shortest"))
+    left, top, right, bottom = Framing(*frame, "shortest").seen(*padded.size)
+    # a pixel of the picture and one of the frame may be lost to rounding
+    assert abs(np.array([left, top, right - 1, bottom - 1])).max() <= 1 / min(size) + 1.5 / min(frame)
 
 
 def test_an_encoder_says_how_it_frames(tiny_encoder: Encoder) -> None:

@@ -17,7 +17,7 @@ from backend.db import commit_asynchronously, session_scope
 from backend.errors import Conflict, Unprocessable
 from backend.generations.serving import Serving
 from backend.ml.feedback.inputs import Regions
-from backend.ml.regions import Box, steer_patches
+from backend.ml.regions import Box, pad_to_frame, steer_patches
 from backend.search.query_encoders import QueryEncoders
 from backend.search.query_vectors import PictureLimits, through_query_head
 from backend.search.vector_cache import VectorCache
@@ -141,8 +141,9 @@ class RegionCrops:
 
     def _encoded(self, serving: Serving, boxes: Mapping[str, DrawnBox]) -> dict[str, Vector]:
         pictures = {picture: self._picture(picture) for picture in sorted({box.picture for box in boxes.values()})}
-        crops = [crop(pictures[box.picture], box.box) for box in boxes.values()]
-        vectors = dict(zip(boxes, self._encoders.serving(serving).encode_images(crops), strict=True))
+        thread = self._encoders.serving(serving)
+        crops = [pad_to_frame(crop(pictures[box.picture], box.box), thread.encoder.framing) for box in boxes.values()]
+        vectors = dict(zip(boxes, thread.encode_images(crops), strict=True))
         with session_scope(self._sessions) as session:
             commit_asynchronously(session)
             session.execute(
