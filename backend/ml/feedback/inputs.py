@@ -128,7 +128,8 @@ class Outcome:
 
     Args:
         query: what the collections are asked with next.
-        base: the same without judged products, which the next turn gives again: what it starts from.
+        base: the same without judged products, which the next turn gives again, and without what a list said that
+            nobody asked: what the next turn starts from.
         strategy: what was applied, such as ``afs`` or ``text+likes``.
         decision: whether the query moved.
         similarity_to_start: cosine of the image side to the session's first query; NaN where that was browsing.

@@ -146,6 +146,8 @@ class Policy:
         nnn: rescoring by nearest-neighbour normalisation; None is off.
         gate: whether ``auto`` holds where a refinement from the list alone promises no gain.
         drift_budget: least cosine to the session's first query; -1 is none.
+        list_budget: where ``auto`` goes by the list alone, least cosine to where the shopper's own feedback led; -1 is
+            none.
         accumulate: whether a turn moves the query of the turn before, or the session's first.
         session_signals: what this session's clicks and dwell stand for; None leaves them out.
         exclude_liked: whether products liked leave the list.
@@ -171,6 +173,7 @@ class Policy:
     nnn: NearestNeighbors | None = None
     gate: bool = True
     drift_budget: float = -1.0
+    list_budget: float = -1.0
     accumulate: bool = True
     session_signals: SignalGrades | None = None
     exclude_liked: bool = False
@@ -181,13 +184,14 @@ class Policy:
             raise ValueError(f"k {self.k}: expected 1 to 100")
         if not (self.tau > 0 and self.tau_negative > 0):
             raise ValueError(f"tau {self.tau}, tau_negative {self.tau_negative}: expected above 0")
-        if not -1 <= self.drift_budget < 1:
-            raise ValueError(f"drift_budget {self.drift_budget}: expected -1 or more and below 1")
+        for budget in (self.drift_budget, self.list_budget):
+            if not -1 <= budget < 1:
+                raise ValueError(f"drift_budget {self.drift_budget}, list_budget {self.list_budget}: expected -1 to 1")
 
 
 BUILT_IN: dict[str, Policy] = {
     # raw sums drift over the rounds: where feedback is taken unasked, both vectors are at unit length
-    "auto": Policy(grf=Mix(0.8, 0.2, 0.2), drift_budget=0.5, session_signals=SignalGrades()),
+    "auto": Policy(grf=Mix(0.8, 0.2, 0.2), drift_budget=0.5, list_budget=0.98, session_signals=SignalGrades()),
     "none": Policy(strategy="none"),
     "prf": Policy(strategy="prf"),
     "grf": Policy(strategy="grf"),

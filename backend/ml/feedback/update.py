@@ -50,7 +50,11 @@ def refine(
     modalities = Modalities(fitted, policy.remove_modality_mean)
     about = ListFeedback(policy, feedback, modalities, summarizer, worst)
     kinds = _said(policy, feedback)
-    first = _from_list(about, origin, kinds)
+    unasked = policy.strategy == "auto" and not kinds
+    if unasked:
+        first, kept = _unasked(about, current if policy.accumulate else start, anchor=origin)
+    else:
+        first, kept = _from_list(about, origin), False
     following, back = _within(_by_words_and_boxes(about, first, kinds), start, policy.drift_budget)
     query = following.query
     if "likes" in kinds and feedback.judged is not None:
@@ -60,9 +64,9 @@ def refine(
     names = kinds if first.strategy == "none" else [first.strategy, *kinds]
     return Outcome(
         query=query,
-        base=following.query,
+        base=origin if unasked else following.query,
         strategy="+".join(names) or "none",
-        decision=_decision(query, current, back=back),
+        decision=_decision(query, current, back=back or kept),
         similarity_to_start=cosine(query.image, start.image),
         similarity_to_last=cosine(query.image, current.image),
         relevance=_shares(following.relevance),
@@ -87,16 +91,26 @@ def _steered(feedback: Feedback) -> bool:
     return feedback.tokens is not None and any(item.steer is not None for item in feedback.tokens.items)
 
 
-def _from_list(about: ListFeedback, origin: Query, kinds: list[str]) -> Move:
-    """What the list itself says, where the policy asks for it or nothing else was said."""
-    still = Move(origin, "none")
+def _from_list(about: ListFeedback, origin: Query) -> Move:
+    """What the list itself says, where the policy asks for it."""
     strategy = about.policy.strategy
     if strategy in ("rocchio", "prf", "grf", "afs", "afs_images"):
-        return about.move(strategy, origin) or replace(still, strategy=strategy)
-    found = about.best(origin) if strategy == "auto" and not kinds else None
+        return about.move(strategy, origin) or Move(origin, strategy)
+    return Move(origin, "none")
+
+
+def _unasked(about: ListFeedback, current: Query, *, anchor: Query) -> tuple[Move, bool]:
+    """What the list says where nobody said anything: from ``current``, where that promises a gain, within a budget.
+
+    The budget is around the ``anchor``, where the shopper's own feedback led, so that guesses upon guesses do not
+    drift. The second value is whether it had to be kept.
+    """
+    found = about.best(current)
     if found is None:
-        return still
-    return found if _promising(about, origin, found) else replace(found, query=origin)
+        return Move(current, "none"), False
+    if not _promising(about, current, found):
+        return replace(found, query=current), False
+    return _within(found, anchor, about.policy.list_budget)
 
 
 def _promising(about: ListFeedback, origin: Query, move: Move) -> bool:

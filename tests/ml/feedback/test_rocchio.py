@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -106,6 +106,7 @@ def test_the_classic_form_without_a_worst_has_no_negative() -> None:
     assert (found.negative.weight, found.negative.vector.tolist()) == (0, [0, 0])
 
 
+@settings(max_examples=40)
 @given(st.integers(0, 2**32 - 1), st.sampled_from(sorted(TURNS)), st.integers(1, 12))
 def test_the_order_of_the_list_and_a_rotation_of_space_change_nothing(seed: int, strategy: str, k: int) -> None:
     rng = np.random.default_rng(seed)
@@ -119,6 +120,7 @@ def test_the_order_of_the_list_and_a_rotation_of_space_change_nothing(seed: int,
     assert turned == pytest.approx(moved @ rotation, abs=1e-4)
 
 
+@settings(max_examples=40)
 @given(st.integers(0, 2**32 - 1), st.sampled_from(sorted(TURNS)), st.integers(1, 8))
 def test_only_the_first_k_count_and_nothing_given_is_changed(seed: int, strategy: str, k: int) -> None:
     rng = np.random.default_rng(seed)
