@@ -30,6 +30,7 @@ MODULES = (
     "lightbox.js",
     "product.js",
     "trail.js",
+    "collect.js",
     "view.js",
     "session.js",
     "refiner.js",

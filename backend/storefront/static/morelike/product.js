@@ -9,7 +9,7 @@ import {facetName, money} from "./texts.js";
 import {Thumbs} from "./thumbs.js";
 
 export class ProductPage {
-  /** `on` has: close(), open(hit), similar(product), judge(product, value), say({text, product, parts}); `hrefOf(hit)` is where a similar product leads. */
+  /** `on` has: close(), left(), open(hit, event, list), similar(product), judge(product, value), say({text, product, parts}); `hrefOf(hit)` is where a similar product leads. */
   constructor(texts, {client, locale, on, hrefOf}) {
     Object.assign(this, {texts, client, locale, on, hrefOf});
     this.body = h("div", {class: "product-body"});
@@ -36,8 +36,8 @@ export class ProductPage {
     this.element.scrollTop = 0;
     try {
       this.#show(await this.client.product(id, {signal}));
-      const {hits} = await this.client.similar(id, {limit: 12, signal});
-      this.#showSimilar(hits.filter((hit) => hit.product_id !== id));
+      const {hits, query_id: list} = await this.client.similar(id, {limit: 12, signal});
+      this.#showSimilar(hits.filter((hit) => hit.product_id !== id), list);
     } catch (error) {
       if (!signal.aborted) this.#failed(error, known);
     }
@@ -53,7 +53,9 @@ export class ProductPage {
     this.lightbox.close();
     this.controller?.abort();
     this.id = null;
-    if (this.element.open) this.element.close();
+    if (!this.element.open) return;
+    this.element.close();
+    this.on.left();
   }
 
   #failed(error, known) {
@@ -150,10 +152,10 @@ export class ProductPage {
     return h("section", {}, h("h3", {}, this.texts.captions), h("ul", {class: "captions"}, captions.map((text) => h("li", {}, text))));
   }
 
-  #showSimilar(hits) {
+  #showSimilar(hits, list) {
     if (hits.length === 0) return;
     const cards = hits.map((hit) => h("li", {class: "mini"}, h("a", {
-      href: this.hrefOf(hit), onclick: (event) => isPlainClick(event) && this.on.open(hit, event),
+      href: this.hrefOf(hit), onclick: (event) => isPlainClick(event) && this.on.open(hit, event, list),
     }, h("span", {class: "card-picture"}, picture(hit.product.image, {client: this.client, alt: "", sizes: "10rem", widths: [160, 320], texts: this.texts})),
     h("span", {class: "card-title"}, hit.product.title), h("span", {class: "price"}, money(hit.product.price, hit.product.currency, this.locale)))));
     this.strip.replaceChildren(h("div", {class: "similar-head"}, h("h3", {}, this.texts.similar),

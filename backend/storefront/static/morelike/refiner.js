@@ -87,6 +87,7 @@ export class Refiner {
     shop.view.box.settle();
     const settled = shop.view.busy(true);
     try {
+      await shop.collector.settled();
       return await shop.client.refine(parent, {...said, ...shop.asker()}, {signal});
     } catch (error) {
       if (signal.aborted) return undefined;

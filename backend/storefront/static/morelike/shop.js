@@ -1,6 +1,7 @@
 /* The whole search on one element: what is asked, what is shown, and where the address stands. */
 
 import {Morelike, MorelikeError, safeUrl} from "./client.js";
+import {Collector} from "./collect.js";
 import {Journey} from "./journey.js";
 import {Pictures, readPicture} from "./picture.js";
 import {ProductPage} from "./product.js";
@@ -15,10 +16,11 @@ const DEFAULT_LIMIT_WAIT_S = 5;
 
 export class Shop {
   constructor(target, options = {}) {
-    this.options = {query: "", limit: 24, facets: DEFAULT_FACETS, address: "hash", productPage: "dialog", voice: "auto", examples: [], locale: undefined, ...options};
+    this.options = {query: "", limit: 24, facets: DEFAULT_FACETS, address: "hash", productPage: "dialog", voice: "auto", events: "on", examples: [], locale: undefined, ...options};
     this.target = target;
     this.texts = withTexts(TEXTS, this.options.texts);
     this.client = new Morelike({key: this.options.key, url: this.options.url, onCall: (call) => this.tell("call", call)});
+    this.collector = new Collector(this.client, () => this.#who(), this.options.events);
     this.pictures = new Pictures();
     this.journey = new Journey(new Address(this.options.address), (entry, place) => this.#arrive(entry, place));
     this.state = EMPTY;
@@ -74,10 +76,10 @@ export class Shop {
     const {texts, client} = this;
     const {locale} = this.options;
     const hrefOf = (hit) => this.#linkOf(hit);
-    const open = (hit, event) => this.#open(hit, event);
+    const open = (hit, event, list) => this.#open(hit, event, list);
     const similar = (product) => this.similar(product);
     const judge = (product, value) => this.judge(product, value);
-    this.page = new ProductPage(texts, {client, locale, hrefOf, on: {close: () => this.journey.leaveProduct(this.state), open, similar, judge, say: (said) => this.refine(said)}});
+    this.page = new ProductPage(texts, {client, locale, hrefOf, on: {close: () => this.journey.leaveProduct(this.state), left: () => this.collector.left(), open, similar, judge, say: (said) => this.refine(said)}});
     this.refiner = new Refiner(this, texts);
     this.language = locale || document.documentElement.lang || navigator.language;
     this.ear = new Ear(this.options.voice, this.language, {
@@ -129,7 +131,7 @@ export class Shop {
     const {params, productId} = place;
     const state = entry?.state ?? fromParams(params, this.pictures, this.options.query, this.journey.session());
     if (!entry) this.journey.adopt(state);
-    if (productId !== null) this.page.open(productId, this.known(productId));
+    if (productId !== null) this.#look(productId, this.known(productId), entry?.answer?.query_id);
     else this.page.close();
     if (toParams(state).toString() === toParams(this.state).toString() && this.answer) {
       if (productId === null) this.refiner.session.release();
@@ -259,9 +261,13 @@ export class Shop {
 
   /** How much is wanted, by whom: what every search and every refinement says. */
   asker() {
-    const {facets, limit, shopper} = this.options;
+    const {facets, limit} = this.options;
     const device = matchMedia("(max-width: 40rem)").matches ? "mobile" : "desktop";
-    return {limit, ...(facets.length && {facets}), session_id: sessionId(), surface: "web", device, ...(shopper && {shopper_id: shopper})};
+    return {limit, ...(facets.length && {facets}), ...this.#who(), surface: "web", device};
+  }
+
+  #who() {
+    return {session_id: sessionId(), ...(this.options.shopper && {shopper_id: this.options.shopper})};
   }
 
   #request(state, partial) {
@@ -280,12 +286,19 @@ export class Shop {
     }
   }
 
-  #open(hit, event) {
+  /** A card was opened: one of the list that is shown, or of `list` where that is named. */
+  #open(hit, event, list = this.answer?.query_id) {
+    this.collector.clicked(hit.product_id, list);
     if (this.options.productPage === "link" && safeUrl(hit.product.url)) return;  // the link leads to the shop's own page
     event.preventDefault();
     this.tell("product", {hit});
     this.journey.visitProduct(this.state, hit.product_id, {answer: this.answer, hits: this.hits});
-    this.page.open(hit.product_id, hit.product);
+    this.#look(hit.product_id, hit.product, list);
+  }
+
+  #look(productId, known, list) {
+    this.collector.looking(productId, list);
+    this.page.open(productId, known);
   }
 
   #linkOf(hit) {
