@@ -52,21 +52,26 @@ STRETCH: dict[str, tuple[float, float]] = {
 
 def draw(item: Item, seed: int, side: int) -> Image.Image:
     """The item as an RGB picture of `side` x `side` pixels; the seed varies place, shade and small forms only."""
-    random = Random(f"{item.combination} {seed}")
+    image = room(item.background, side * SUPERSAMPLING)
+    paint(item, image, Random(f"{item.combination} {seed}"))
+    return image.reduce(SUPERSAMPLING)
+
+
+def paint(item: Item, image: Image.Image, random: Random, *, centre: float = 0.5, size: float = 1.0) -> None:
+    """Draw the item into a room, which is changed: `centre` from left to right, `size` times as large as alone."""
     width, height = EXTENTS[item.kind]
     wide, high = STRETCH[item.size]
-    scale = random.uniform(0.96, 1.04)
+    scale = size * random.uniform(0.96, 1.04)
     frame = Frame(
-        centre=0.5 + random.uniform(-0.03, 0.03),
+        centre=centre + random.uniform(-0.03, 0.03),
         ground=GROUND + random.uniform(-0.012, 0.012),
         width=width * wide * scale,
         height=height * high * scale,
     )
-    canvas = Canvas(room(item.background, side * SUPERSAMPLING), frame, (random.random(), random.random()))
+    canvas = Canvas(image, frame, (random.random(), random.random()))
     second = _shade(COLOURS[item.second], random) if item.second else (255, 255, 255)
     surface = Surface(_shade(COLOURS[item.colour], random), item.pattern, second, item.material)
     PAINTERS[item.kind](Sketch(canvas, surface, frozenset(item.details), random))
-    return canvas.image.reduce(SUPERSAMPLING)
 
 
 def _shade(colour: Rgb, random: Random) -> Rgb:
