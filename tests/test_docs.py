@@ -1,9 +1,11 @@
 """What can be set, typed or called is documented."""
 
+import json
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import is_dataclass
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,8 @@ from typer.main import get_command
 
 from backend.cli import app
 from backend.main import create_app
+from backend.ml.feedback.policy import Likes, Mix, NearestNeighbors, Policy
+from backend.ml.feedback.signals import SignalGrades
 from backend.settings import Settings
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
@@ -74,6 +78,25 @@ def endpoints() -> list[str]:
 
 def test_every_endpoint_is_documented() -> None:
     assert [endpoint for endpoint in endpoints() if endpoint not in TEXT] == []
+
+
+def parameters(policy: object, path: str = "") -> Iterator[tuple[str, object]]:
+    """Every parameter of a refine policy with its default; the parts of a mix are documented once for all of them."""
+    for name, value in vars(policy).items():
+        yield f"{path}{name}", value
+        if is_dataclass(value) and not isinstance(value, Mix):
+            yield from parameters(value, f"{path}{name}.")
+
+
+def test_every_parameter_of_a_refine_policy_has_a_row() -> None:
+    optional = Policy(likes=Likes(), nnn=NearestNeighbors(), session_signals=SignalGrades())
+    mix = {f"….{name}": value for name, value in vars(Mix()).items()}
+    shown = dict(re.findall(r"^\| `([^`]+)` \| `([^`]*)` \|", (DOCS / "feedback.md").read_text(), re.MULTILINE))
+    for name, value in (dict(parameters(optional)) | mix).items():
+        if is_dataclass(value):
+            assert f"`{name}`" in TEXT, name
+        else:
+            assert shown[name] == (json.dumps(value) if isinstance(value, bool) else str(value)), name
 
 
 def test_links_between_pages_lead_somewhere() -> None:
