@@ -2,18 +2,23 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from backend.commands.stores import opened
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from backend.evaluation.photographs import Means, Plan
+    from backend.evaluation.plan import Plan
     from backend.evaluation.report import Report
     from backend.ml.encoder import Encoder
+    from backend.ml.summarizer import TokenSummarizer
+    from backend.settings import Settings
 
 evaluations = typer.Typer(help="Measure quality on data of your own.", no_args_is_help=True)
 
@@ -47,11 +52,11 @@ def evaluate() -> None:
 @evaluations.command("feedback")
 def feedback(
     captions: Annotated[
-        Path,
+        Path | None,
         typer.Argument(
-            help="Captions: Karpathy's JSON (Flickr30k, COCO), or JSON lines or CSV with image and caption."
+            help="Karpathy's JSON (Flickr30k, COCO), JSON lines or CSV of image and caption; none: the live catalogue."
         ),
-    ],
+    ] = None,
     images: Annotated[
         Path | None, typer.Option(help="Folder or zip of the pictures; by default beside the captions.")
     ] = None,
@@ -64,6 +69,11 @@ def feedback(
         Path | None, typer.Option(help="Captions that stand for a log of queries: nearest-neighbour normalisation.")
     ] = None,
     references_split: Annotated[str | None, typer.Option(help="Rows of --references to take.")] = None,
+    asked: Annotated[
+        Path | None,
+        typer.Option("--asked", help="Live catalogue: JSON lines of queries and the ids of their products."),
+    ] = None,
+    products: Annotated[int, typer.Option(min=2, help="Live catalogue: most products searched.")] = 5000,
     encoder: Annotated[str | None, typer.Option(help="Encoder; by default that of MORELIKE_ENCODER.")] = None,
     summarizer: Annotated[
         list[str] | None, typer.Option(help="File of a summarizer's weights, or NAME=FILE; several are compared.")
@@ -84,60 +94,110 @@ def feedback(
     threads: Annotated[int, typer.Option(min=0, help="Torch threads; 0 takes one per core.")] = 0,
     out: Annotated[Path, typer.Option(help="Folder for report.json, plots and page.html.")] = Path("evaluation"),
 ) -> None:
-    """Measure relevance feedback on photographs with captions: tables, JSON, plots and a page with pictures."""
+    """Measure relevance feedback: tables, JSON, plots and a page with pictures."""
+    given = {"queries": queries, "pictured": pictures, "seed": seed, "accumulate": accumulate, "turns": turns}
+    plan = _plan(protocol, study, tokens, given)
+    if captions is None:
+        _write(_on_catalogue(plan, asked, products, summarizer or []), out)
+        return
+    data = Photographs(captions, images, split, caption_column, generated, references, references_split)
+    _write(_on_photographs(data, plan, Opening(encoder, device, threads), summarizer or []), out)
+
+
+@dataclass(frozen=True)
+class Photographs:
+    """What the command line says of the data."""
+
+    captions: Path
+    images: Path | None
+    split: str | None
+    caption_column: str | None
+    generated: Path | None
+    references: Path | None
+    references_split: str | None
+
+
+@dataclass(frozen=True)
+class Opening:
+    """What the command line says of the encoder."""
+
+    source: str | None
+    device: str | None
+    threads: int
+
+
+def _on_photographs(named: Photographs, plan: "Plan", opening: Opening, summarizers: list[str]) -> "Report":
     from backend.evaluation.datasets import open_dataset
-    from backend.evaluation.photographs import evaluate_photos
+    from backend.evaluation.photographs import Means, evaluate_photos
+    from backend.settings import Settings
 
-    data = open_dataset(captions, images=images, split=split, caption_column=caption_column, generated=generated)
-    logged = open_dataset(references, images=references.parent, split=references_split) if references else None
-    plan = _plan(
-        protocol, turns, study, accumulate=accumulate, queries=queries, pictured=pictures, seed=seed, tokens=tokens
+    data = open_dataset(
+        named.captions,
+        images=named.images,
+        split=named.split,
+        caption_column=named.caption_column,
+        generated=named.generated,
     )
-    opened = _encoder(encoder, device, threads)
+    logged = open_dataset(named.references, split=named.references_split) if named.references else None
+    settings = Settings()
+    encoder = _encoder(settings, opening)
     with _bars() as told:
-        means = _means(opened, summarizer or [], told)
-        report = evaluate_photos(data, means, plan, logged)
-    _write(report, out)
+        means = Means(encoder, settings.home / "evaluation", _summarizers(summarizers, encoder.id), told, told)
+        return evaluate_photos(data, means, plan, logged)
 
 
-def _plan(protocol: Protocol, turns: int, study: list[str] | None, *, tokens: Tokens, **chosen: Any) -> "Plan":
+def _on_catalogue(plan: "Plan", asked: Path | None, products: int, summarizers: list[str]) -> "Report":
+    """Of the stack that runs here. Its own summarizer is measured unless others are named."""
+    from backend.blobs import BlobStore
+    from backend.evaluation.catalogue import caption_queries, read_catalogue, read_queries
+    from backend.evaluation.live import evaluate_catalogue, own_summarizer
+    from backend.generations.encoders import open_recorded
+
+    with opened() as stores, _bars() as told:
+        settings = stores.settings
+        catalogue = read_catalogue(stores.sessions, BlobStore(settings.blob_dir), products)
+        encoder = open_recorded(settings, catalogue.serving.encoder_id, catalogue.encoder_source)
+        if asked is None:
+            queries = caption_queries(catalogue, stores.sessions, plan.queries, seed=plan.seed)
+        else:
+            queries = read_queries(asked, catalogue, encoder)
+        loaded = _summarizers(summarizers, encoder.id) or own_summarizer(stores.sessions, catalogue.serving)
+        return evaluate_catalogue(catalogue, queries, loaded, plan, encoder_parameters=encoder.parameters, advance=told)
+
+
+def _plan(protocol: Protocol, study: list[str] | None, tokens: Tokens, given: dict[str, Any]) -> "Plan":
     from backend.errors import Unprocessable
-    from backend.evaluation.photographs import Plan
+    from backend.evaluation.plan import Plan
 
     wanted = None if study in (None, ["all"]) else () if study == ["none"] else tuple(study or ())
     protocols: Any = ("first", "all") if protocol == Protocol.BOTH else (protocol.value,)
     form: Any = None if tokens == Tokens.COMPUTED else tokens.value
     try:
-        return Plan(protocols, turns, studies=wanted, form=form, **chosen)
+        return Plan(protocols, studies=wanted, form=form, **given)
     except ValueError as error:
         raise Unprocessable("This cannot be measured.", found=str(error)) from error
 
 
-def _encoder(source: str | None, device: str | None, threads: int) -> "Encoder":
+def _encoder(settings: "Settings", opening: Opening) -> "Encoder":
     """In full precision: differences of a thousandth are what is measured."""
     from backend.generations.encoders import DEMO_ENCODER
     from backend.ml.encoder import load_encoder
-    from backend.settings import Settings
 
-    settings = Settings()
     return load_encoder(
-        source or settings.encoder,
-        device=device or settings.device,
+        opening.source or settings.encoder,
+        device=opening.device or settings.device,
         precision="fp32",
-        threads=threads,
+        threads=opening.threads,
         demo_dir=DEMO_ENCODER,
     )
 
 
-def _means(encoder: "Encoder", summarizers: list[str], told: "Callable[[str, int, int], None]") -> "Means":
-    from backend.evaluation.photographs import Means, read_summarizer
-    from backend.settings import Settings
+def _summarizers(named: list[str], encoder_id: str) -> "dict[str, TokenSummarizer]":
+    """Those ``named``, by name."""
+    from backend.evaluation.plan import read_summarizer
 
-    opened = {}
-    for named in summarizers:
-        name, _, path = named.rpartition("=")
-        opened[name or Path(path).stem] = read_summarizer(Path(path), encoder)
-    return Means(encoder, Settings().home / "evaluation", opened, told, told)
+    pairs = [one.rpartition("=") for one in named]
+    return {name or Path(path).stem: read_summarizer(Path(path), encoder_id) for name, _, path in pairs}
 
 
 def _write(report: "Report", out: Path) -> None:

@@ -70,12 +70,12 @@ def main_strategies(available: Available, *, accumulate: bool = True) -> list[St
     return [replace(row, policy=replace(row.policy, accumulate=accumulate)) for row in rows]
 
 
-def studies(available: Available, names: Sequence[str] = ()) -> list[Study]:
-    """Sweeps and ablations that are possible with what is ``available``; those ``names`` name, or all."""
+def studies(available: Available, names: Sequence[str] | None = None) -> list[Study]:
+    """Sweeps and ablations that are possible with what is ``available``; those ``names`` name; None names all."""
     made = [
         Study(name, title, tuple(strategies))
         for name, (title, make) in STUDIES.items()
-        if (not names or name in names) and (strategies := list(make(available)))
+        if (names is None or name in names) and (strategies := list(make(available)))
     ]
     return [study for study in made if len(study.strategies) > 1]
 

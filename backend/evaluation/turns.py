@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,6 +60,7 @@ class Run:
         decisions: (T, n) 0 held, 1 blended, 2 moved.
         seconds: spent in feedback, for each turn of one query.
         vectors: (T, n, d) what each list's image side was asked with.
+        relevance: (T, n, K) what each item of the list before weighed in the positive vector; zeros in the first turn.
     """
 
     strategy: Strategy
@@ -68,6 +70,7 @@ class Run:
     decisions: NDArray[np.int8]
     seconds: float
     vectors: NDArray[np.float32]
+    relevance: NDArray[np.float64]
 
 
 DECISIONS = ("held", "blended", "moved")
@@ -120,15 +123,17 @@ class Laboratory:
     def run(self, strategy: Strategy, *, turns: int | None = None, progress: Progress = lambda _: None) -> Run:
         """Simulate all sessions with ``strategy``."""
         count, wanted = len(self.benchmark.starts), turns or self.turns
-        parts = []
+        parts, seconds = [], 0.0
         for start in range(0, count, QUERIES_AT_ONCE):
-            queries = np.arange(start, min(start + QUERIES_AT_ONCE, count))
-            parts.append(_Batch(self, strategy, queries).run(wanted))
-            progress(len(queries))
-        whole = (np.concatenate(column, axis=1) for column in zip(*(part[:-1] for part in parts), strict=True))
-        seconds = sum(part[-1] for part in parts) / (count * max(wanted - 1, 1))
-        ranks, shown, similarity, decisions, vectors = whole
-        return Run(strategy, ranks, shown, similarity, decisions, seconds, vectors)
+            batch = _Batch(self, strategy, np.arange(start, min(start + QUERIES_AT_ONCE, count)))
+            parts.append(batch.run(wanted))
+            seconds += batch.seconds
+            progress(len(batch.queries))
+        ranks, shown, similarity, decisions, vectors, relevance = (
+            np.concatenate(column, axis=1) for column in zip(*parts, strict=True)
+        )
+        each = seconds / (count * max(wanted - 1, 1))
+        return Run(strategy, ranks, shown, similarity, decisions, each, vectors, relevance)
 
     def bias(self, policy: Policy) -> NDArray[np.float64] | None:
         """(p,) what nearest-neighbour normalisation takes off every score; None where it is off."""
@@ -156,46 +161,55 @@ class _Session:
     base: Query | None = None
     similarity: float = 1.0
     decision: int = DECISIONS.index("held")
+    relevance: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
 
 
 class _Batch:
     """Sessions of some queries, side by side: their lists are scored at once."""
 
     def __init__(self, laboratory: Laboratory, strategy: Strategy, queries: Ints) -> None:
-        self._laboratory, self._strategy, self._queries = laboratory, strategy, queries
+        self.queries, self.seconds = queries, 0.0
+        self._laboratory, self._strategy = laboratory, strategy
         self._benchmark = laboratory.benchmark
         starts = laboratory.benchmark.starts[queries]
         self._starts = [Query(vector, vector) for vector in starts]
         self._sessions = [_Session(int(query), one) for query, one in zip(queries, self._starts, strict=True)]
-        self._seconds = 0.0
 
-    def run(self, turns: int) -> tuple[Ints, Ints, NDArray[np.float64], NDArray[np.int8], Matrix, float]:
-        """Ranks, items shown, similarities, decisions and vectors by turn and query, and seconds spent in feedback."""
-        ranks, shown, similarities, decisions, vectors = [], [], [], [], []
+    def run(self, turns: int) -> tuple[NDArray[Any], ...]:
+        """Ranks, items shown, similarities, decisions, vectors and relevance by turn and query, as in ``Run``."""
+        stages = []
         for turn in range(turns):
             images = np.stack([session.now.image for session in self._sessions])
             captions = np.stack([session.now.caption for session in self._sessions])
             scores = self._scores(images, captions)
-            ranks.append(best_ranks(scores, [self._benchmark.targets[query] for query in self._queries]))
             order = np.argsort(-scores, axis=1, kind="stable")
-            shown.append(_padded(order[:, :SHOWN]))
-            similarities.append([session.similarity for session in self._sessions])
-            decisions.append([session.decision for session in self._sessions])
-            vectors.append(images)
+            stages.append(
+                (
+                    self._ranks(scores),
+                    _padded(order[:, :SHOWN], -1, SHOWN),
+                    *self._standing(),
+                    images,
+                    self._relevance(),
+                )
+            )
             if turn + 1 < turns:
                 for session, start, ranking in zip(self._sessions, self._starts, order, strict=True):
                     self._refine(session, start, ranking, turn)
-        return (
-            np.stack(ranks),
-            np.stack(shown),
-            np.array(similarities, dtype=np.float64),
-            np.array(decisions, dtype=np.int8),
-            np.stack(vectors),
-            self._seconds,
-        )
+        return tuple(np.stack(column) for column in zip(*stages, strict=True))
+
+    def _ranks(self, scores: Scores) -> Ints:
+        return best_ranks(scores, [self._benchmark.targets[query] for query in self.queries])
+
+    def _standing(self) -> tuple[NDArray[np.float64], NDArray[np.int8]]:
+        similarity = np.array([session.similarity for session in self._sessions], dtype=np.float64)
+        return similarity, np.array([session.decision for session in self._sessions], dtype=np.int8)
+
+    def _relevance(self) -> NDArray[np.float64]:
+        k = self._strategy.policy.k
+        return np.stack([_padded(session.relevance[None, :k], 0, k)[0] for session in self._sessions])
 
     def _scores(self, images: Matrix, captions: Matrix) -> Scores:
-        scores = self._benchmark.scores(self._queries, images, captions)
+        scores = self._benchmark.scores(self.queries, images, captions)
         bias = self._laboratory.bias(self._strategy.policy)
         return scores if bias is None else scores - bias.astype(np.float32)
 
@@ -215,10 +229,10 @@ class _Batch:
             fitted=self._laboratory.fitted,
             worst=lowest,
         )
-        self._seconds += time.perf_counter() - began
+        self.seconds += time.perf_counter() - began
         session.now, session.base = outcome.query, outcome.base
         session.similarity = outcome.similarity_to_start
-        session.decision = DECISIONS.index(outcome.decision)
+        session.decision, session.relevance = DECISIONS.index(outcome.decision), outcome.relevance
 
     def _feedback(self, session: _Session, shown: Ints, turn: int) -> tuple[Feedback, Summarizer | None]:
         feedback = Feedback(self._items(session, shown))
@@ -244,7 +258,7 @@ def best_ranks(scores: Scores, targets: list[Ints]) -> Ints:
     return ranks
 
 
-def _padded(order: Ints) -> Ints:
-    """Lists of ``SHOWN`` columns; -1 where there are fewer items."""
-    missing = SHOWN - order.shape[1]
-    return np.pad(order, ((0, 0), (0, missing)), constant_values=-1) if missing > 0 else order
+def _padded(rows: NDArray[Any], filling: int, width: int) -> NDArray[Any]:
+    """Rows (n, m) of at most ``width`` columns, filled up to it."""
+    missing = width - rows.shape[1]
+    return np.pad(rows, ((0, 0), (0, missing)), constant_values=filling) if missing > 0 else rows

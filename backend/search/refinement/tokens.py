@@ -57,10 +57,11 @@ class TokenLoader:
             shown: what stands for each product.
             steer: what boxes say of the patches of a picture, by content hash (``RegionCrops.steer``).
         """
-        kept = self._kept(serving.encoder_id, shown)
+        with session_scope(self._sessions) as session:
+            kept = read_tokens(session, serving.encoder_id, shown)
         if not kept:
             return None
-        return Tokens(self._words(serving, words), tuple(_item(one, kept, steer or {}) for one in shown))
+        return Tokens(self._words(serving, words), tuple(item_tokens(one, kept, steer or {}) for one in shown))
 
     def _words(self, serving: Serving, words: str) -> Rows:
         subject = f"words:{words}"
@@ -71,22 +72,22 @@ class TokenLoader:
             flat = self._cache.put(serving.weights_hash, subject, np.append(np.float32(rows.shape[1]), rows))
         return flat[1:].reshape(-1, int(flat[0]))
 
-    def _kept(self, encoder_id: str, shown: Sequence[Subjects]) -> dict[tuple[str, str], Rows]:
-        """Tokens by (kind, subject): one round trip, in binary, for five pictures of a large encoder are a megabyte."""
-        subjects = {
-            "images": [one.image for one in shown if one.image is not None],
-            "captions": [one.caption for one in shown if one.caption is not None],
-        }
-        if not any(subjects.values()):
-            return {}
-        with session_scope(self._sessions) as session:
-            rows = list(read_rows(session, _TOKENS, {"encoder": encoder_id, **subjects}))
-        return dict(_unpacked(row) for row in rows)
+
+def read_tokens(session: Session, encoder_id: str, shown: Sequence[Subjects]) -> dict[tuple[str, str], Rows]:
+    """Stored tokens of ``shown`` by (kind, subject): one round trip, in binary, for five pictures are a megabyte."""
+    subjects = {
+        "images": [one.image for one in shown if one.image is not None],
+        "captions": [one.caption for one in shown if one.caption is not None],
+    }
+    if not any(subjects.values()):
+        return {}
+    return dict(_unpacked(row) for row in read_rows(session, _TOKENS, {"encoder": encoder_id, **subjects}))
 
 
-def _item(
+def item_tokens(
     subjects: Subjects, kept: Mapping[tuple[str, str], Rows], steer: Mapping[str, NDArray[np.float32]]
 ) -> ItemTokens:
+    """Tokens of one product out of what ``read_tokens`` found, with what boxes say of its picture."""
     image = kept.get(("image", subjects.image)) if subjects.image is not None else None
     caption = kept.get(("text", subjects.caption)) if subjects.caption is not None else None
     said = steer.get(subjects.image) if subjects.image is not None else None
