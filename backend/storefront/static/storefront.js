@@ -11,15 +11,23 @@ shop.append(note);
 /* the comparison */
 
 shop.addEventListener("morelike:results", ({detail}) => detail.partial || compare(detail.state, detail.answer));
-shop.addEventListener("morelike:error", () => note.replaceChildren());
+shop.addEventListener("morelike:error", () => {
+  compared = null;
+  note.replaceChildren();
+});
+
+let compared = null;
 
 async function compare({text, picture, product}, {total}) {
+  const query = picture || product || total === 0 ? "" : text.trim();
+  if (query === compared) return;  // the same search, refined or filtered
+  compared = query;
   note.replaceChildren();
-  if (!text.trim() || picture || product || total === 0) return;
+  if (!query) return;
   const response = await fetch(`/demo/keyword-count?${new URLSearchParams({text})}`).catch(() => null);
   if (!response?.ok) return;
   const {text: counted, products} = await response.json();
-  if (counted !== text) return;
+  if (counted !== text || query !== compared) return;
   const found = document.createElement("strong");
   found.textContent = products === 0 ? "nothing" : products === 1 ? "1 product" : `${products} products`;
   note.replaceChildren("A keyword search over the same titles finds ", found, ".");
@@ -83,7 +91,7 @@ function show(call) {
   recent.replaceChildren(...calls.map((one) => {
     const choice = document.createElement("button");
     choice.type = "button";
-    choice.textContent = `${one.method} ${new URL(one.url).pathname}${hint(one)}`;
+    choice.textContent = `${one.method} ${new URL(one.url).pathname.replace(/q_[\w-]+/, "…")}${hint(one)}`;
     choice.setAttribute("aria-pressed", String(one === shown));
     choice.addEventListener("click", () => {
       show(one);
@@ -95,7 +103,7 @@ function show(call) {
 
 /** What a search was for, in a few characters. */
 function hint({body, form}) {
-  const said = form ? "recording" : body?.cursor ? "next page" : body?.text || (body?.image && "picture") || body?.product_id || "";
+  const said = form ? "recording" : body?.feedback ? body.feedback.map(({value, box}) => (box ? "▢" : value > 0 ? "+" : value < 0 ? "−" : "0")).join(" ") : body?.cursor ? "next page" : body?.text || (body?.image && "picture") || body?.product_id || "";
   return said && ` · ${said.length > 22 ? `${said.slice(0, 20)}…` : said}`;
 }
 

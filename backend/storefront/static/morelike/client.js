@@ -41,9 +41,10 @@ export class Morelike {
     return this.call("POST", `/v1/search/${encodeURIComponent(queryId)}/refine`, {body: said, signal});
   }
 
-  /** Why a refined list is as it is. */
-  explain(queryId, {signal} = {}) {
-    return this.call("GET", `/v1/search/${encodeURIComponent(queryId)}/explain`, {signal});
+  /** Why a list is as it is: what each product weighed and where was looked; of `products`, what they would weigh. */
+  explain(queryId, {products = [], signal} = {}) {
+    const of = new URLSearchParams(products.map((id) => ["product_id", id]));
+    return this.call("GET", `/v1/search/${encodeURIComponent(queryId)}/explain${of.size ? `?${of}` : ""}`, {signal});
   }
 
   /** Products like the product `id`, best first. */

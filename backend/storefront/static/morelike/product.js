@@ -3,13 +3,14 @@
 import {safeUrl} from "./client.js";
 import {h, icon, iconButton, isPlainClick} from "./elements.js";
 import {picture, stock} from "./grid.js";
+import {lightOver} from "./heat.js";
 import {Lightbox} from "./lightbox.js";
 import {failedMessage} from "./messages.js";
 import {facetName, money} from "./texts.js";
 import {Thumbs} from "./thumbs.js";
 
 export class ProductPage {
-  /** `on` has: close(), left(), open(hit, event, list), similar(product), judge(product, value), say({text, product, parts}); `hrefOf(hit)` is where a similar product leads. */
+  /** `on` has: close(), left(), open(hit, event, list), similar(product), judge(product, value), say({text, product, parts}), explain(id); `hrefOf(hit)` is where a similar product leads. */
   constructor(texts, {client, locale, on, hrefOf}) {
     Object.assign(this, {texts, client, locale, on, hrefOf});
     this.body = h("div", {class: "product-body"});
@@ -80,15 +81,47 @@ export class ProductPage {
       stage.replaceChildren(picture(url, {
         client: this.client, alt: product.title, sizes: "(min-width: 48rem) 28rem, 90vw", widths: [640, 1024], eager: true, texts: this.texts,
       }));
-      if (url) stage.append(h("button", {type: "button", class: "button small stage-mark", onclick: () => this.lightbox.open(url, index, product.title)},
-        icon("part"), this.texts.markHint));
+      if (url) stage.append(this.#stageTools(product, sources, at, show));
       buttons.forEach((button, place) => button.setAttribute("aria-current", String(place === at)));
     };
     const buttons = sources.map(({url}, at) => h("button", {
       type: "button", class: "thumb", "aria-label": `${this.texts.image} ${at + 1}`, onclick: () => show(at),
     }, h("img", {src: this.client.imageUrl(url, 160), alt: "", width: "64", height: "64", loading: "lazy"})));
     show(0);
-    return h("div", {class: "gallery"}, stage, sources.length > 1 && h("div", {class: "thumbs"}, buttons));
+    this.note = h("p", {class: "stage-note", role: "status"});
+    return h("div", {class: "gallery"}, stage, this.note, sources.length > 1 && h("div", {class: "thumbs"}, buttons));
+  }
+
+  /** What can be done with the picture that is shown: mark a part of it, or see where a summarizer looks. */
+  #stageTools(product, sources, at, show) {
+    const {url, index} = sources[at];
+    const look = h("button", {type: "button", class: "button small", "aria-pressed": "false", hidden: this.blind, onclick: () => {
+      if (look.getAttribute("aria-pressed") === "true") show(at);
+      else this.#light(product, sources, show);
+    }}, icon("eye"), this.texts.whereItLooks);
+    const mark = h("button", {type: "button", class: "button small", onclick: () => this.lightbox.open(url, index, product.title)},
+      icon("part"), this.texts.markHint);
+    return h("div", {class: "stage-tools"}, look, mark);
+  }
+
+  /** Show the picture that stands for the product, with light where a summarizer looks. */
+  async #light(product, sources, show) {
+    this.note.textContent = this.texts.looking;
+    const image = await this.on.explain(product.id).catch((error) => ({error}));
+    if (this.id !== product.id) return;
+    this.note.textContent = image?.error?.detail ?? "";
+    if (image?.error) return;
+    this.blind = !image?.saliency;
+    const at = this.blind ? -1 : sources.findIndex(({url}) => url.includes(image.content_hash));
+    if (at < 0) {
+      this.note.textContent = this.texts.notLooked;
+      return;
+    }
+    show(at);
+    const stage = this.body.querySelector(".stage");
+    stage.querySelector("[aria-pressed]").setAttribute("aria-pressed", "true");
+    stage.querySelector("[aria-pressed]").focus();
+    stage.querySelector("img").after(await lightOver(stage.querySelector("img"), image.saliency));
   }
 
   #facts(product) {

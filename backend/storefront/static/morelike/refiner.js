@@ -35,7 +35,16 @@ export class Refiner {
     shop.journey.visit(shop.state, kept);
     if (!kept) return shop.ask();
     shop.begin();
-    return shop.accept(kept.answer, kept.hits, {gliding: true});
+    shop.accept(kept.answer, kept.hits, {gliding: true});
+    return shop.tell("results", {answer: kept.answer, state: shop.state, partial: false});
+  }
+
+  /** Show why the list that is shown is as it is. */
+  explain() {
+    const {shop} = this;
+    const parent = this.lists.get((shop.state.at > 1 ? stepOf(shop.state, shop.state.at - 1) : shop.state.begin).id);
+    const before = (id) => parent?.hits.find((hit) => hit.product_id === id)?.product;
+    return shop.view.why.open(shop.answer, (id) => this.shown().known(id) ?? before(id) ?? null);
   }
 
   /** The refined list under other filters, or sorted otherwise: the same turn, served anew. */
@@ -44,6 +53,14 @@ export class Refiner {
     const {filters, sort} = {...shop.state, ...changes};
     const answer = await this.#refined(listOf(shop.state), {filters, sort}).catch((error) => shop.fail(error));
     if (answer) this.#arrive(withStep(shop.state, {id: answer.query_id, filters, sort}), answer);
+  }
+
+  /** What a summarizer makes of the product `id` under the list that is shown: {content_hash, saliency}, or null without one. */
+  async pictureOf(id) {
+    const list = this.shop.answer?.query_id;
+    if (!list) return null;
+    const {items} = await this.shop.client.explain(list, {products: [id]});
+    return items.find((item) => item.product_id === id)?.image ?? null;
   }
 
   /** An answer is about to be shown: it can be gone back to, and its products show what was said of them. */

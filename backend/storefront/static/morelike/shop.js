@@ -79,7 +79,10 @@ export class Shop {
     const open = (hit, event, list) => this.#open(hit, event, list);
     const similar = (product) => this.similar(product);
     const judge = (product, value) => this.judge(product, value);
-    this.page = new ProductPage(texts, {client, locale, hrefOf, on: {close: () => this.journey.leaveProduct(this.state), left: () => this.collector.left(), open, similar, judge, say: (said) => this.refine(said)}});
+    this.page = new ProductPage(texts, {client, locale, hrefOf, on: {
+      close: () => this.journey.leaveProduct(this.state), left: () => this.collector.left(), open, similar, judge,
+      say: (said) => this.refine(said), explain: (id) => this.refiner.pictureOf(id),
+    }});
     this.refiner = new Refiner(this, texts);
     this.language = locale || document.documentElement.lang || navigator.language;
     this.ear = new Ear(this.options.voice, this.language, {
@@ -106,6 +109,7 @@ export class Shop {
         go: (at) => this.goTo(at),
         say: (text) => this.refine({text}),
         restart: () => this.goTo(0),
+        explain: () => this.refiner.explain(),
         retry: () => this.refiner.session.retry(),
         give_up: () => this.refiner.giveUp(),
       },
@@ -147,6 +151,7 @@ export class Shop {
     }
     this.begin();
     this.accept(entry.answer, entry.hits, {gliding});
+    this.tell("results", {answer: entry.answer, state, partial: false});
   }
 
   /** Nothing that was asked before is waited for any longer; the signal for what is asked now. */

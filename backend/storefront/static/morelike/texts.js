@@ -114,12 +114,26 @@ export const TEXTS = {
   moreOfThis: "More of this",
   lessOfThis: "Less of this",
   showMe: "Show me",
+  movedBy: "This list was moved by {reasons}.",
+  and: "and by",
+  strategies: {
+    likes: "what you liked and did not like", text: "your words “{text}”", boxes: "the parts you marked", none: "nothing",
+    prf: "its first products", grf: "what its first products' captions say", rocchio: "its best and its last products",
+    afs: "what its first products show and say, looked at piece by piece", afs_images: "what its first products show, looked at piece by piece",
+  },
+  closeness: "Closeness to your first search",
+  closenessIs: "{percent} % like your first search",
+  whereLooked: "Show where it looked",
+  whereItLooks: "Where it looks",
+  notLooked: "Nothing to show: no summarizer looks at pictures in this shop.",
+  towards: "Towards it",
+  away: "Away from it",
 };
 
 /** `base` with `changes` laid over it, one level deep. */
 export function withTexts(base, changes = {}) {
   const merged = {...base, ...changes};
-  for (const group of ["sorts", "facets"]) merged[group] = {...base[group], ...changes[group]};
+  for (const group of ["sorts", "facets", "strategies"]) merged[group] = {...base[group], ...changes[group]};
   return merged;
 }
 

@@ -9,6 +9,7 @@ import {emptyMessage, failedMessage} from "./messages.js";
 import {countOf, money} from "./texts.js";
 import {Trail} from "./trail.js";
 import {judgements} from "./turns.js";
+import {Why} from "./why.js";
 
 /** The style sheet of every search on the page; STYLE is style.css, put in when the file is served. */
 const SHEET = new CSSStyleSheet();
@@ -23,6 +24,7 @@ export class View {
     this.box = new Box(texts, box, {hears});
     this.filters = new Filters(texts, {locale, onchange: on.filters});
     this.grid = new Grid(texts, {client, locale, on: grid, hrefOf: grid.hrefOf});
+    this.why = new Why(texts, {client});
     this.trail = new Trail(texts, {client, on: trail});
     this.message = h("div", {class: "message-place"});
     this.status = h("p", {class: "status", role: "status"});
@@ -36,7 +38,7 @@ export class View {
     this.bar = h("div", {class: "bar"}, h("div", {class: "bar-words"}, this.status, h("slot", {name: "note"})), h("div", {class: "bar-tools"}, this.toggle, this.sort), this.filters.chips);
     this.element = h("div", {class: "shop"},
       h("button", {type: "button", class: "skip", onclick: () => this.grid.focus(0)}, texts.skip),
-      this.box.element, this.box.notice, this.#examples(examples, box.commit), this.bar, this.layout, page.element, page.lightbox.element);
+      this.box.element, this.box.notice, this.#examples(examples, box.commit), this.bar, this.layout, page.element, page.lightbox.element, this.why.element);
   }
 
   /** Put the search into `target` and listen to the whole page for drops, pastes and the / key. */
