@@ -93,6 +93,12 @@ class RefineRequest(BaseModel):
         return value or None
 
     @property
+    def only_narrows(self) -> bool:
+        """Whether it asks for other filters or another sort, and says nothing of the products."""
+        says = self.feedback or self.text or self.exclude_liked is not None or self.overrides
+        return not says and any(one is not None for one in (self.filters, self.sort, self.lexical))
+
+    @property
     def overrides(self) -> list[str]:
         """Names of what only a server may ask for."""
         return [name for name in ("policy", "strategy", "weights") if getattr(self, name) is not None]

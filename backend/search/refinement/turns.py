@@ -164,7 +164,8 @@ class Refiner:
 
     def _chosen(self, request: RefineRequest) -> tuple[Policy, str]:
         """The policy of a turn, with what the request puts in place of its parameters, and its name."""
-        name = request.policy or self._policy
+        # whoever ticks a filter did not ask to be taken elsewhere
+        name = "none" if request.only_narrows else request.policy or self._policy
         policy = self._policies.named(name)
         changes = dict(request.weights or {}) | ({"strategy": request.strategy} if request.strategy else {})
         return policy_with(policy, changes) if changes else policy, name

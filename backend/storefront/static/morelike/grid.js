@@ -37,7 +37,7 @@ export class Grid {
     this.element.hidden = hits.length === 0;
     if (before) {
       glide(before, this.#elements());
-      fade(before, gone, this.element);
+      fade(before, gone, this.element.parentElement);
     }
     if (place < 0) return;
     // whoever stood on a card by keyboard goes with it, and where it left, stays at its place
