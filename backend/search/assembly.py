@@ -19,7 +19,9 @@ from backend.ml.image_tower import Precision
 from backend.search.candidates import Retrieval
 from backend.search.cursor import OrderStore
 from backend.search.exact_sides import ExactSides
+from backend.search.explanations.captions import ReadWords
 from backend.search.explanations.explain import Explainer
+from backend.search.explanations.pictures import LookedAt
 from backend.search.explanations.weighed import Weighing
 from backend.search.lists import Ranking
 from backend.search.pipeline import Searcher
@@ -101,7 +103,8 @@ def assembled(
         expires = timedelta(hours=settings.session_hours)
         given = settings.refine_policy
         refiner = Refiner(searcher, holder, replay, marks, orders, sessions, pool, policies, given, expires)
-        explainer = Explainer(Weighing(searcher, holder, replay), encoders, sessions, blobs, limits)
+        looked, words = LookedAt(encoders, blobs, limits), ReadWords(encoders, sessions)
+        explainer = Explainer(Weighing(searcher, holder, replay), looked, words)
         yield searcher, refiner, explainer
     summarizers.stop()
     redis.close()
