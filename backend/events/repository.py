@@ -6,12 +6,12 @@ from datetime import datetime
 from typing import Any, Literal
 
 import orjson
-from sqlalchemy import bindparam, select, text
+from sqlalchemy import Connection, bindparam, text
 from sqlalchemy.dialects.postgresql import ARRAY, DOUBLE_PRECISION
 from sqlalchemy.orm import Session
 from sqlalchemy.types import String
 
-from backend.events.models import ServedList, ServedPage
+from backend.prepared import prepared
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,7 @@ class ListServed:
     refinement: dict[str, Any] | None = None
     experiments: dict[str, Any] = field(default_factory=dict)
     served_at: datetime | None = None  # None: the database's clock says when it is recorded
+    acted: bool = False  # whether there are events of it
 
 
 RECORDING = """
@@ -98,11 +99,22 @@ def add_page(session: Session, query_id: str, page: PageServed) -> None:
     session.execute(_ADD_PAGE, values)
 
 
-def get_served_list(session: Session, query_id: str) -> tuple[ListServed, list[PageServed]] | None:
-    """A list and its pages in order, or ``None``."""
-    found = session.get(ServedList, query_id)
-    if found is None:
+_GET = prepared(
+    """
+    SELECT l.query_id, l.generation_id, l.request, l.total, l.total_is, l.shopper_id, l.session_id, l.surface, l.device,
+           l.query_type, l.parent_id, l.root_id, l.turn, l.refinement, l.experiments, l.served_at,
+           EXISTS (SELECT FROM events e WHERE e.query_id = l.query_id) AS acted,
+           (SELECT jsonb_agg(jsonb_build_array(p.first_position, p.product_ids, p.scores) ORDER BY p.first_position)
+            FROM served_pages p WHERE p.query_id = l.query_id) AS pages
+    FROM served_lists l WHERE l.query_id = CAST(:query_id AS text)
+    """
+)
+
+
+def get_served_list(connection: Connection, query_id: str) -> tuple[ListServed, list[PageServed]] | None:
+    """A list and its pages in order, or ``None``; in one round trip."""
+    rows = _GET.rows(connection, {"query_id": query_id})
+    if not rows:
         return None
-    pages = session.scalars(select(ServedPage).filter_by(query_id=query_id).order_by(ServedPage.first_position))
-    served = ListServed(**{name: getattr(found, name) for name in ListServed.__dataclass_fields__})
-    return served, [PageServed(page.first_position, page.product_ids, page.scores) for page in pages]
+    served = ListServed(**{name: getattr(rows[0], name) for name in ListServed.__dataclass_fields__})
+    return served, [PageServed(*page) for page in rows[0].pages or []]

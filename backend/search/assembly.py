@@ -95,14 +95,14 @@ def assembled(
         blobs = BlobStore(settings.blob_dir)
         crops = RegionCrops(encoders, cache, sessions, blobs, limits)
         tokens = TokenLoader(encoders, VectorCache(redis, TOKENS_IN_PROCESS), sessions)
-        replay = Replay(queries, products, crops, tokens, summarizers, cache)
+        replay = Replay(queries, products, crops, tokens, summarizers, cache, pool)
         marks = Marks(engine, orders, products)
         retrieval = Retrieval(index, ExactSides(single), pool)
         ranking = Ranking(single, engine, index, queries, replay, Rescoring(products), retrieval)
         searcher = Searcher(single, engine, holder, queries, ranking, orders, marks, pool)
         expires = timedelta(hours=settings.session_hours)
         given = settings.refine_policy
-        refiner = Refiner(searcher, holder, replay, marks, orders, sessions, pool, policies, given, expires)
+        refiner = Refiner(searcher, holder, replay, marks, orders, single, pool, policies, given, expires)
         looked, words = LookedAt(encoders, blobs, limits), ReadWords(encoders, sessions)
         explainer = Explainer(Weighing(searcher, holder, replay), looked, words)
         yield searcher, refiner, explainer

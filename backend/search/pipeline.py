@@ -2,7 +2,7 @@
 
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,6 +15,7 @@ from backend.events.repository import ListServed, PageServed, add_page, get_serv
 from backend.events.units import UnitHasher, load_unit_hasher
 from backend.generations.serving import Serving, ServingHolder
 from backend.metrics import search_stage
+from backend.ml.scoring import Ints
 from backend.search.candidates import DEEPEST, DEPTH
 from backend.search.cursor import Cursor, Order, OrderStore
 from backend.search.facets import count_facets
@@ -104,17 +105,32 @@ class Searcher:
         return self._hasher
 
     def serve(
-        self, serving: Serving, ask: Ask, served: ListServed, wanted: Wanted, vectors: QueryVectors | None = None
+        self,
+        serving: Serving,
+        ask: Ask,
+        served: ListServed,
+        wanted: Wanted,
+        *,
+        vectors: QueryVectors | None = None,
+        beside: Callable[[Ints], None] | None = None,
     ) -> dict[str, Any]:
         """The first page of the list that ``ask`` makes, recorded as ``served`` with the total that is found.
 
-        ``vectors`` are those of ``ask`` where they are known already.
+        Args:
+            serving: what it is asked under.
+            ask: what is asked.
+            served: how it is recorded.
+            wanted: what of it is answered.
+            vectors: those of ``ask`` where they are known already.
+            beside: told the numbers of the products that the page will probably show, before it is filled.
         """
         depth = DEPTH
         while True:
             listed = self._ranking.listed(serving, ask, need=wanted.limit, depth=depth, vectors=vectors)
             served = replace(served, total=listed.total, total_is=listed.total_is)
             last = listed.exhausted or depth >= DEEPEST
+            if beside is not None:
+                beside(listed.order.numbers[: wanted.limit])
             with search_stage("page"), self._engine.connect() as connection:
                 page = serve_first_page(
                     connection,
@@ -207,8 +223,8 @@ class Searcher:
         Raises:
             ListUnknown: there is none.
         """
-        with session_scope(self._sessions) as session:
-            found = get_served_list(session, query_id)
+        with self._engine.connect() as connection:
+            found = get_served_list(connection, query_id)
         if found is None:
             raise ListUnknown("no search has this id, or it is no longer kept", found=query_id)
         return found
@@ -217,11 +233,11 @@ class Searcher:
         """``found``, the hits of a refined list with where they were before and why they are here."""
         if ask.turns is None or served.parent_id is None:
             return found
-        with session_scope(self._sessions) as session:
-            parent = get_served_list(session, served.parent_id)
-        before = (served.parent_id, parent[1] if parent else [])
+        with self._engine.connect() as connection:
+            parent = get_served_list(connection, served.parent_id)
+        before = self._marks.before(served.parent_id, parent[1] if parent else [])
         serving = self._holder.pinned(served.generation_id)
-        return found | {"hits": self._marks.marked(serving, ask.turns, before, found["hits"])}
+        return found | {"hits": self._marks.marked(serving, ask.turns, before, found["hits"], {})}
 
     def _ask(self, serving: Serving, request: SearchRequest, picture: bytes | None) -> Ask:
         if picture is None and request.image is not None:

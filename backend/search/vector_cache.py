@@ -2,6 +2,7 @@
 
 import threading
 from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 
 import numpy as np
@@ -55,11 +56,19 @@ class VectorCache:
     def put(self, weights_hash: str, subject: str, vector: Vector) -> Vector:
         """Keep ``vector``; it comes back read-only."""
         key = _key(weights_hash, subject)
+        self._send(key, vector)
+        return self._keep(key, vector.copy())
+
+    def put_soon(self, weights_hash: str, subject: str, vector: Vector, pool: ThreadPoolExecutor) -> None:
+        """The same; only this process may count on it at once."""
+        key = _key(weights_hash, subject)
+        pool.submit(self._send, key, self._keep(key, vector.copy()))
+
+    def _send(self, key: str, vector: Vector) -> None:
         try:
             self._redis.set(key, vector.astype("<f4").tobytes(), ex=KEPT_S)
         except RedisError as error:
             log.warning("vector_cache_unreachable", error=str(error))
-        return self._keep(key, vector.copy())
 
     def _keep(self, key: str, vector: Vector) -> Vector:
         vector.setflags(write=False)

@@ -83,9 +83,13 @@ class ItemVectors:
             return {}
         return {row.id: found for row, found in self._rows(_BY_ID, serving, {"product_ids": list(product_ids)})}
 
+    def numbered(self, serving: Serving, numbers: Ints) -> dict[str, ProductVectors]:
+        """The products of ``numbers`` that the catalogue knows or knew, by id."""
+        return {row.id: found for row, found in self._rows(_BY_NUMBER, serving, {"numbers": numbers.tolist()})}
+
     def by_number(self, serving: Serving, numbers: Ints) -> dict[int, ProductVectors]:
-        """Those of ``numbers`` that the catalogue knows or knew, by number."""
-        return {found.number: found for _, found in self._rows(_BY_NUMBER, serving, {"numbers": numbers.tolist()})}
+        """The same products by number."""
+        return {found.number: found for found in self.numbered(serving, numbers).values()}
 
     def _rows(
         self, statement: Prepared, serving: Serving, wanted: dict[str, Any]

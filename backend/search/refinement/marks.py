@@ -1,6 +1,7 @@
 """What a hit of a refined list says of the list before: where it was there, and which liked products brought it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,9 +10,9 @@ from sqlalchemy import Engine
 from backend.events.repository import PageServed
 from backend.generations.serving import Serving
 from backend.ml.feedback.inputs import Matrix
-from backend.ml.scoring import Calibration, Floats, combine
+from backend.ml.scoring import Calibration, Floats, Ints, combine
 from backend.prepared import prepared
-from backend.search.cursor import OrderStore
+from backend.search.cursor import Order, OrderStore
 from backend.search.refinement.features import ItemVectors, ProductVectors
 from backend.search.refinement.session import Turn, graded
 
@@ -21,12 +22,20 @@ MOST_REASONS = 3
 _NUMBERS = prepared("SELECT id, number FROM products WHERE id = ANY(CAST(:product_ids AS text[]))")
 
 
+@dataclass(frozen=True)
+class Before:
+    """The list before: its pages as served, and its order where that is kept, which reaches further."""
+
+    pages: Sequence[PageServed]
+    order: Order | None
+
+
 class Marks:
     """Compares a refined list with the one before.
 
     Args:
         engine: PostgreSQL, for statements that are a transaction each.
-        orders: orders of lists, whose candidates reach further than their served pages.
+        orders: orders of lists.
         products: vectors of hits and of liked products.
     """
 
@@ -35,50 +44,63 @@ class Marks:
         self._orders = orders
         self._products = products
 
+    def before(self, query_id: str, pages: Sequence[PageServed]) -> Before:
+        """The list ``query_id`` with these ``pages``, as hits of the next one are compared with it."""
+        return Before(pages, self._orders.get(query_id))
+
+    def known(self, serving: Serving, turns: Sequence[Turn], numbers: Ints) -> dict[str, ProductVectors]:
+        """What ``marked`` needs of products that may become hits of the list behind ``turns``, in one round trip."""
+        return self._products.numbered(serving, numbers) if _liked(turns) else {}
+
     def marked(
         self,
         serving: Serving,
         turns: Sequence[Turn],
-        before: tuple[str, Sequence[PageServed]],
+        before: Before,
         hits: Sequence[dict[str, Any]],
+        known: Mapping[str, ProductVectors],
     ) -> list[dict[str, Any]]:
         """``hits`` with ``previous_position`` and ``because``, as ``schemas.Hit`` describes them.
 
-        ``before`` is the id of the list before and its pages.
+        ``known`` are products whose vectors need not be looked up again.
         """
         ids = [hit["product_id"] for hit in hits]
-        places = self._positions(*before, ids)
-        reasons = self._reasons(serving, turns, ids)
+        reasons = self._reasons(serving, turns, ids, known)
+        places = self._positions(before, ids, known)
         return [
             hit | {"previous_position": places.get(one), "because": reasons.get(one, [])}
             for one, hit in zip(ids, hits, strict=True)
         ]
 
-    def _positions(self, query_id: str, pages: Sequence[PageServed], ids: Sequence[str]) -> dict[str, int]:
+    def _positions(self, before: Before, ids: Sequence[str], known: Mapping[str, ProductVectors]) -> dict[str, int]:
         """Where products stood on the pages of a list, or would have stood on further ones."""
         found = {
             product_id: page.first_position + place
-            for page in pages
+            for page in before.pages
             for place, product_id in enumerate(page.product_ids)
         }
         others = [one for one in ids if one not in found]
-        order = self._orders.get(query_id) if others else None
-        if order is None:
+        if before.order is None or not others:
             return found
-        with self._engine.connect() as connection:
-            rows = _NUMBERS.rows(connection, {"product_ids": others})
-        for row in rows:
-            places = np.flatnonzero(order.numbers == row.number)
+        numbers = {one: known[one].number for one in others if one in known}
+        if len(numbers) < len(others):
+            with self._engine.connect() as connection:
+                numbers = {row.id: row.number for row in _NUMBERS.rows(connection, {"product_ids": others})}
+        for one, number in numbers.items():
+            places = np.flatnonzero(before.order.numbers == number)
             if len(places):
-                found[row.id] = int(places[0]) + 1
+                found[one] = int(places[0]) + 1
         return found
 
-    def _reasons(self, serving: Serving, turns: Sequence[Turn], ids: Sequence[str]) -> dict[str, list[str]]:
+    def _reasons(
+        self, serving: Serving, turns: Sequence[Turn], ids: Sequence[str], given: Mapping[str, ProductVectors]
+    ) -> dict[str, list[str]]:
         """Of each hit the liked products that lift it most: it is more like them than what was shown before."""
-        grades = {one: grade for one, grade in graded(turns).items() if grade > 0}
+        grades = _liked(turns)
         if not grades or not ids:
             return {}
-        known = self._products.of(serving, list(dict.fromkeys([*ids, *grades, *turns[-1].shown])))
+        wanted = [one for one in dict.fromkeys([*ids, *grades, *turns[-1].shown]) if one not in given]
+        known = {**given, **self._products.of(serving, wanted)}
         liked = [one for one in grades if one in known]
         hits = [one for one in ids if one in known]
         shown = [one for one in turns[-1].shown if one in known]
@@ -96,6 +118,10 @@ class Marks:
         lift *= np.array([grades[one] for one in liked])[:, None]
         best = np.argsort(-lift, axis=0, kind="stable")[:MOST_REASONS]
         return {hit: [liked[row] for row in best[:, place] if lift[row, place] > 0] for place, hit in enumerate(hits)}
+
+
+def _liked(turns: Sequence[Turn]) -> dict[str, float]:
+    return {product_id: grade for product_id, grade in graded(turns).items() if grade > 0}
 
 
 def _likeness(one: ProductVectors, others: Sequence[ProductVectors], calibration: Calibration) -> Floats:

@@ -1,9 +1,12 @@
 """From the turns of a session to its query vectors: each turn is computed from the one before, and remembered."""
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
+import orjson
 
 from backend.errors import Unprocessable
 from backend.generations.serving import Serving
@@ -68,14 +71,14 @@ class Step:
         vectors: for the collections.
         shown: id of each product that ``outcome.relevance`` and ``outcome.summary`` are of, and what stood for it.
         judged: likewise of each that was judged.
-        unknown: ids of products that the turn names and the catalogue never had.
+        known: vectors of the products that the turn names and the catalogue knows or knew.
     """
 
     outcome: Outcome
     vectors: QueryVectors
     shown: Mapping[str, Subjects]
     judged: Mapping[str, Subjects]
-    unknown: tuple[str, ...]
+    known: Mapping[str, ProductVectors]
 
 
 class Replay:
@@ -88,6 +91,7 @@ class Replay:
         tokens: what summarizers read.
         summarizers: of the generations that serve.
         cache: what was folded before.
+        pool: threads for what need not be waited for.
     """
 
     def __init__(
@@ -98,6 +102,7 @@ class Replay:
         tokens: TokenLoader,
         summarizers: Summarizers,
         cache: VectorCache,
+        pool: ThreadPoolExecutor,
     ) -> None:
         self._queries = queries
         self._products = products
@@ -105,6 +110,7 @@ class Replay:
         self._tokens = tokens
         self._summarizers = summarizers
         self._cache = cache
+        self._pool = pool
         self._fitted: tuple[int, Fitted] | None = None
 
     def vectors(self, serving: Serving, question: Question, turns: Sequence[Turn]) -> QueryVectors:
@@ -141,8 +147,7 @@ class Replay:
         if remember:
             self._remember(serving, question, turns, position)
         gone = [known[one].number for one in left_out if one in known]
-        unknown = tuple(one for one in named if one not in known)
-        return Step(outcome, self._asked(serving, position, gone), _subjects(shown), _subjects(judged), unknown)
+        return Step(outcome, self._asked(serving, position, gone), _subjects(shown), _subjects(judged), known)
 
     def _refined(
         self, serving: Serving, before: Position, turn: Turn, feedback: Feedback, worst: Items | None
@@ -199,7 +204,8 @@ class Replay:
         return None if kept is None or len(kept) != 6 * serving.dim else Position.unpacked(kept)
 
     def _remember(self, serving: Serving, question: Question, turns: Sequence[Turn], position: Position) -> None:
-        self._cache.put(serving.weights_hash, _subject(serving, question, turns), position.packed())
+        subject = _subject(serving, question, turns)
+        self._cache.put_soon(serving.weights_hash, subject, position.packed(), self._pool)
 
     def fitted(self, serving: Serving) -> Fitted:
         """What was fitted to this generation, read once while it serves."""
@@ -210,7 +216,12 @@ class Replay:
 
 def policy_of(turn: Turn) -> Policy:
     """The policy that a turn was computed with."""
-    return POLICY.validate_python(turn.config)
+    return _read(orjson.dumps(turn.config))
+
+
+@lru_cache(maxsize=256)
+def _read(config: bytes) -> Policy:
+    return POLICY.validate_json(config)
 
 
 def _subject(serving: Serving, question: Question, turns: Sequence[Turn]) -> str:

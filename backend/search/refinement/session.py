@@ -5,7 +5,7 @@ again by folding them (``replay.py``), and undoing a turn is going on from an ea
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
@@ -78,25 +78,16 @@ class Turn:
             if one.box is not None and one.picture is not None and one.grade is not None
         ]
 
-    def to_json(self) -> dict[str, Any]:
-        """As kept."""
-        return asdict(self)
-
     @classmethod
     def from_json(cls, kept: dict[str, Any]) -> "Turn":
-        """Inverse of ``to_json``."""
+        """A turn as orjson wrote it."""
         judged = {name: tuple(_judgement(one) for one in kept[name]) for name in ("judgements", "signals")}
         named = {name: tuple(kept[name]) for name in ("shown", "worst")}
         return cls(**(kept | judged | named))
 
 
-def refinement_json(turns: Sequence[Turn], outcome: dict[str, Any]) -> dict[str, Any]:
-    """What is kept with a refined list: ``turns``, oldest first, and what its answer says of the last one."""
-    return {"turns": [turn.to_json() for turn in turns], "outcome": outcome}
-
-
 def turns_of(refinement: dict[str, Any]) -> tuple[Turn, ...]:
-    """The turns in what is kept with a refined list."""
+    """The turns in what is kept with a refined list, oldest first."""
     return tuple(Turn.from_json(turn) for turn in refinement["turns"])
 
 
@@ -133,8 +124,7 @@ def _folded(turns: Sequence[Sequence[Judgement]]) -> dict[str, float]:
 
 def chain_hash(question: dict[str, Any], turns: Sequence[Turn]) -> str:
     """Name of what ``turns`` make of ``question``: equal inputs, equal name."""
-    told = [question, *(turn.to_json() for turn in turns)]
-    return sha256(orjson.dumps(told, option=orjson.OPT_SORT_KEYS)).hexdigest()
+    return sha256(orjson.dumps([question, *turns], option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
 def _judgement(kept: dict[str, Any]) -> Judgement:

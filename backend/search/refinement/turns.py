@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -14,7 +14,7 @@ from backend.db import session_scope
 from backend.errors import Conflict
 from backend.events.feedback import Judged, record_feedback, session_signals, value_of_stars
 from backend.events.repository import ListServed, PageServed
-from backend.generations.serving import ServingHolder
+from backend.generations.serving import Serving, ServingHolder
 from backend.metrics import search_stage
 from backend.ml.feedback.inputs import Outcome
 from backend.ml.feedback.policy import Policy
@@ -23,12 +23,13 @@ from backend.search.cursor import OrderStore
 from backend.search.lists import Ask
 from backend.search.pipeline import Searcher, Wanted, new_query_id, taken_since
 from backend.search.query_vectors import ProductUnknown
+from backend.search.refinement.features import ProductVectors
 from backend.search.refinement.marks import Marks
 from backend.search.refinement.policies import POLICY, Policies, policy_with
 from backend.search.refinement.regions import find_pictures
-from backend.search.refinement.replay import Replay
+from backend.search.refinement.replay import Replay, Step
 from backend.search.refinement.schemas import FeedbackItem, RefineRequest
-from backend.search.refinement.session import MOST_TURNS, Judgement, Turn, refinement_json
+from backend.search.refinement.session import MOST_TURNS, Judgement, Turn
 from backend.search.served import ids_of
 
 
@@ -94,22 +95,47 @@ class Refiner:
         serving = self._holder.pinned(parent.generation_id)
         with search_stage("refine"):
             step = self._replay.step(serving, before.question, turns)
-        if step.unknown:
-            raise ProductUnknown("no product has this id", found=step.unknown[0])
+        unknown = [item.product_id for item in request.feedback if item.product_id not in step.known]
+        if unknown:
+            raise ProductUnknown("no product has this id", found=unknown[0])
         ask = _ask(before, request, turns)
         served = replace(
             self._child(parent, request),
             generation_id=serving.generation_id,
             request=ask.to_json(),
-            refinement=refinement_json(turns, _outcome(step.outcome, turns[-1].policy)),
+            refinement={"turns": turns, "outcome": _outcome(step.outcome, turns[-1].policy)},
         )
-        recorded = self._pool.submit(self._record, served, parent, request) if request.feedback else None
-        found = self._searcher.serve(serving, ask, served, Wanted(request.limit, request.facets), step.vectors)
+        found = self._served(serving, ask, served, (parent, pages), request, step)
+        return found | {"took_ms": taken_since(started)}
+
+    def _served(
+        self,
+        serving: Serving,
+        ask: Ask,
+        served: ListServed,
+        parent: tuple[ListServed, list[PageServed]],
+        request: RefineRequest,
+        step: Step,
+    ) -> dict[str, Any]:
+        """The list that a turn led to; what its hits are marked with is read beside the search."""
+        turns = ask.turns or ()
+        before = self._pool.submit(self._marks.before, parent[0].query_id, parent[1])
+        recorded = self._pool.submit(self._record, served, parent[0], request) if request.feedback else None
+        known: list[Future[dict[str, ProductVectors]]] = []
+        found = self._searcher.serve(
+            serving,
+            ask,
+            served,
+            Wanted(request.limit, request.facets),
+            vectors=step.vectors,
+            beside=lambda numbers: known.append(self._pool.submit(self._marks.known, serving, turns, numbers)),
+        )
         with search_stage("marks"):
-            hits = self._marks.marked(serving, turns, (query_id, pages), found["hits"])
+            there = {**step.known, **known[-1].result()}
+            hits = self._marks.marked(serving, turns, before.result(), found["hits"], there)
         if recorded is not None:
             recorded.result()
-        return found | {"hits": hits, "took_ms": taken_since(started)}
+        return found | {"hits": hits}
 
     def _check_goes_on(self, parent: ListServed) -> None:
         if parent.turn > MOST_TURNS:
@@ -148,7 +174,7 @@ class Refiner:
 
     def _signals(self, parent: ListServed, policy: Policy) -> tuple[Judgement, ...]:
         """What was done with products of the list, where the policy counts that; earlier turns hold earlier lists'."""
-        if policy.session_signals is None:
+        if policy.session_signals is None or not parent.acted:
             return ()
         with session_scope(self._sessions) as session:
             found = session_signals(session, [parent.query_id], policy.session_signals)
@@ -175,6 +201,7 @@ class Refiner:
         return replace(
             parent,
             served_at=None,
+            acted=False,
             query_id=new_query_id(),
             parent_id=parent.query_id,
             root_id=parent.root_id or parent.query_id,
