@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from backend.ml.feedback.confidence import Confidence, confidence
 from backend.ml.feedback.fitted import Fitted, Gate
-from backend.ml.feedback.geometry import Floats, Wide, unit
+from backend.ml.feedback.geometry import Floats, Wide, mean_known, unit
 from backend.ml.feedback.inputs import Feedback, Matrix, Query
 from backend.ml.feedback.likes import pairwise_step
 from backend.ml.feedback.policy import BUILT_IN, Likes, Policy
@@ -84,7 +84,7 @@ def fit_likes(rehearsal: Rehearsal, fitted: Fitted) -> Likes:
     np.put_along_axis(rest, meant, values=False, axis=1)
     losses = {}
     for b in _B:
-        steps = _steps(rehearsal, Likes(1.0, b, 1.0), judged, fitted)
+        steps = _steps(rehearsal, Likes(1.0, b, 1.0), judged, shown, fitted)
         for c in _C:
             moved = (unit(rehearsal.queries + c * step) for step in steps)
             losses[b, c] = _hinge(rehearsal.scores(*moved), meant, rest)
@@ -134,11 +134,18 @@ def fit_gate(features: Sequence[Confidence], gains: Floats) -> Gate:
     return Gate(float(slopes[0]), float(slopes[1]), float(slopes[2]), bias)
 
 
-def _steps(rehearsal: Rehearsal, likes: Likes, judged: Ints, fitted: Fitted) -> tuple[Wide, Wide]:
-    """(n, d) on each side, where the ``judged`` (n, 4) of each session lead at weight 1."""
+def _steps(rehearsal: Rehearsal, likes: Likes, judged: Ints, shown: Ints, fitted: Fitted) -> tuple[Wide, Wide]:
+    """(n, d) on each side, where the ``judged`` (n, 4) of those ``shown`` (n, m) lead at weight 1."""
+    silent = [np.setdiff1d(first, rows) for first, rows in zip(shown, judged, strict=True)]
     sides = ((rehearsal.images, fitted.image_mean), (rehearsal.captions, fitted.caption_mean))
     image, caption = (
-        np.stack([pairwise_step(vectors[rows], _GRADES, likes, mean) for rows in judged]) for vectors, mean in sides
+        np.stack(
+            [
+                pairwise_step(vectors[rows], _GRADES, likes, average=mean, beside=mean_known(vectors[beside]))
+                for rows, beside in zip(judged, silent, strict=True)
+            ]
+        )
+        for vectors, mean in sides
     )
     return image, caption
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from backend.ml.feedback.from_list import ListFeedback, Move, summarized
-from backend.ml.feedback.geometry import Floats, unit
+from backend.ml.feedback.geometry import Floats, mean_known, unit
 from backend.ml.feedback.inputs import Items, ItemTokens, Query, Regions, Tokens, Vector
 from backend.ml.feedback.likes import pairwise_step
 from backend.ml.feedback.modality import Modalities
@@ -52,17 +52,27 @@ def by_steering(query: Query, about: ListFeedback) -> Move | None:
     )
 
 
-def by_likes(query: Query, judged: Items, likes: Likes, modalities: Modalities) -> Query:
-    """Each side moved by its own vectors of the ``judged`` products; one without a vector there by its other one."""
-    said = ~np.isnan(judged.grades)
-    images, captions, grades = judged.images[said], judged.captions[said], judged.grades[said]
-    image, caption = modalities.image_side(images, captions), modalities.caption_side(images, captions)
-    fitted = modalities.fitted
-    image_step = pairwise_step(image, grades, likes, modalities.average(fitted.image_mean))
-    caption_step = pairwise_step(caption, grades, likes, modalities.average(fitted.caption_mean))
-    return Query(
-        _narrow(toward(query.image, likes.a, image_step)), _narrow(toward(query.caption, likes.a, caption_step))
-    )
+def by_likes(query: Query, judged: Items, shown: Items, likes: Likes, modalities: Modalities) -> Query:
+    """Each side moved by its own vectors of the ``judged`` products; one without a vector there by its other one.
+
+    ``shown`` are the first products of the list: those of them that have no grade stand beside what is disliked.
+    """
+    said, silent = ~np.isnan(judged.grades), np.isnan(shown.grades)
+    rest = silent if silent.any() else ~silent
+    fitted, moved = modalities.fitted, []
+    for side, of, mean in (
+        (query.image, modalities.image_side, fitted.image_mean),
+        (query.caption, modalities.caption_side, fitted.caption_mean),
+    ):
+        step = pairwise_step(
+            of(judged.images[said], judged.captions[said]),
+            judged.grades[said],
+            likes,
+            average=modalities.average(mean),
+            beside=mean_known(of(shown.images[rest], shown.captions[rest])),
+        )
+        moved.append(_narrow(toward(side, likes.a, step)))
+    return Query(*moved)
 
 
 def _cropped(query: Floats, vectors: Floats, regions: Regions, boxes: Boxes) -> Vector:

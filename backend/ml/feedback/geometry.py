@@ -27,6 +27,12 @@ def known(vectors: Floats) -> NDArray[np.bool_]:
     return np.asarray(~np.isnan(vectors).any(axis=-1))
 
 
+def mean_known(vectors: Floats) -> Wide | None:
+    """Mean (d,) of those rows of ``vectors`` (n, d) that stand for something; None where none does."""
+    rows = np.asarray(vectors[known(vectors)], dtype=np.float64)
+    return np.asarray(rows.mean(axis=0)) if len(rows) else None
+
+
 def softmax(values: Floats) -> Wide:
     """Weights (n,) that sum to 1."""
     wide = np.asarray(values, dtype=np.float64)

@@ -67,8 +67,9 @@ class Likes:
         b: how the gap between two grades counts, 0 or more; 0 counts every gap alike.
         c: weight of the pairs, 0 or more.
         pairs: their sum, or their mean, which does not grow with the number of products judged.
-        average_product: whether the average product takes part with grade 0, so that likes alone and dislikes alone
-            make pairs. Off, it is the form above and nothing else.
+        unjudged: whether what was not judged takes part with grade 0, so that likes alone and dislikes alone make
+            pairs: likes with the average product, dislikes with what was shown beside them. Off, it is the form above
+            and nothing else.
     """
 
     __pydantic_config__: ClassVar[dict[str, str | bool]] = _STRICT
@@ -77,7 +78,7 @@ class Likes:
     b: float = 0.5
     c: float = 0.5
     pairs: Literal["sum", "mean"] = "mean"
-    average_product: bool = True
+    unjudged: bool = True
 
     def __post_init__(self) -> None:
         if min(self.a, self.b, self.c) < 0:

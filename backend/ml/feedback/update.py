@@ -58,7 +58,7 @@ def refine(
     following, back = _within(_by_words_and_boxes(about, first, kinds), start, policy.drift_budget)
     query = following.query
     if "likes" in kinds and feedback.judged is not None:
-        liked = by_likes(query, feedback.judged, policy.likes or fitted.likes or Likes(), modalities)
+        liked = by_likes(query, feedback.judged, about.items, policy.likes or fitted.likes or Likes(), modalities)
         step, again = _within(Move(liked, ""), start, policy.drift_budget)
         query, back = step.query, back or again
     names = kinds if first.strategy == "none" else [first.strategy, *kinds]

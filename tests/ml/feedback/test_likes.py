@@ -12,7 +12,7 @@ from backend.ml.feedback.likes import MOST_JUDGED, pair_weights, pairwise_step
 from backend.ml.feedback.policy import Likes, Policy
 from backend.ml.feedback.update import refine
 
-PLAIN = Likes(1.0, 0.5, 0.7, pairs="sum", average_product=False)
+PLAIN = Likes(1.0, 0.5, 0.7, pairs="sum", unjudged=False)
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 12))
@@ -27,26 +27,39 @@ def test_scores_of_the_one_vector_are_those_of_the_sum_over_pairs(seed: int, cou
         for j in range(count)
         if grades[i] > grades[j]
     )
-    assert pairwise_step(judged, grades, PLAIN, None) @ anything == pytest.approx(by_pairs)
+    assert pairwise_step(judged, grades, PLAIN) @ anything == pytest.approx(by_pairs)
 
 
 def test_more_of_the_same_does_not_grow_where_pairs_are_averaged() -> None:
     """One liked and one disliked, or ten of each: the same step, as is the mean over their pairs."""
-    likes = Likes(pairs="mean", average_product=False)
-    one = pairwise_step(np.eye(2), np.array([1.0, -1.0]), likes, None)
-    ten = pairwise_step(np.repeat(np.eye(2), 10, axis=0), np.repeat([1.0, -1.0], 10), likes, None)
+    likes = Likes(pairs="mean", unjudged=False)
+    one = pairwise_step(np.eye(2), np.array([1.0, -1.0]), likes)
+    ten = pairwise_step(np.repeat(np.eye(2), 10, axis=0), np.repeat([1.0, -1.0], 10), likes)
     assert ten == pytest.approx(one)
 
 
 def test_likes_alone_lead_away_from_the_average_product() -> None:
     """Both liked alike, so there is no pair but those with the average: c (x_1 + x_2 - 2 mean) / 2 pairs."""
     likes, mean = Likes(1.0, 0.5, 1.0), np.array([0.4, 0.4])
-    assert pairwise_step(np.eye(2), np.array([1.0, 1.0]), likes, mean) == pytest.approx([0.1, 0.1])
-    assert pairwise_step(np.eye(2), np.array([1.0, 1.0]), likes, None) == pytest.approx([0.5, 0.5])
+    assert pairwise_step(np.eye(2), np.array([1.0, 1.0]), likes, average=mean) == pytest.approx([0.1, 0.1])
+    assert pairwise_step(np.eye(2), np.array([1.0, 1.0]), likes) == pytest.approx([0.5, 0.5])
 
 
-def test_dislikes_alone_lead_away_from_what_is_disliked() -> None:
-    assert pairwise_step(np.eye(2)[:1], np.array([-1.0]), Likes(1.0, 0.5, 1.0), None) == pytest.approx([-1, 0])
+def test_dislikes_alone_lead_from_what_is_disliked_to_what_was_shown_beside_it() -> None:
+    """Of the kind (0, 0, 1) that all shown share nothing is taken away: (0, 1, 1) - (1, 0, 1) = (-1, 1, 0)."""
+    disliked, said = np.array([[1.0, 0.0, 1.0]]), np.array([-1.0])
+    step = pairwise_step(disliked, said, Likes(1.0, 0.5, 1.0), average=np.ones(3), beside=np.array([0.0, 1.0, 1.0]))
+    assert step == pytest.approx([-1, 1, 0])
+
+
+def test_what_was_shown_and_not_judged_stands_beside_what_is_disliked() -> None:
+    """Shown are the disliked x and y, z without a grade: n(q + (y + z) / 2 - x) with c = 1."""
+    axes = np.eye(4, dtype=np.float32)
+    shown = Items(axes[1:], axes[1:], np.array([-1.0, np.nan, np.nan]))
+    judged = Items(axes[[1]], axes[[1]], np.array([-1.0]))
+    start = Query(axes[0], axes[0])
+    outcome = refine(Policy(likes=Likes(1.0, 1.0, 1.0)), start, start, Feedback(shown, judged=judged))
+    assert outcome.query.image == pytest.approx(unit(np.array([1, -1, 0.5, 0.5])), abs=1e-6)
 
 
 def test_a_grade_of_zero_weighs_nothing_beside_a_like_and_a_dislike_of_equal_strength() -> None:
@@ -85,7 +98,7 @@ def test_a_product_without_a_picture_counts_by_its_caption_brought_across_the_ga
     gap = np.array([0, 0, 0.7071068], dtype=np.float32)
     judged = Items(np.full_like(caption, np.nan), caption, np.array([1.0]))
     fitted = Fitted(image_mean=-gap, caption_mean=gap)
-    likes = Likes(0.0, 1.0, 1.0, average_product=True)
+    likes = Likes(0.0, 1.0, 1.0, unjudged=True)
     start = Query(axes[0], axes[0])
     outcome = refine(Policy(likes=likes), start, start, Feedback(judged, judged), fitted=fitted)
     assert outcome.query.image == pytest.approx(unit(unit(np.array([0, 0.7071, -0.7071])) + gap), abs=1e-4)

@@ -59,7 +59,7 @@ def test_words_are_mixed_in_the_rocchio_mode() -> None:
 
 def test_likes_are_pairs() -> None:
     """Grades 1 and -1, b = 1: gap 2, so q' = n(q + 0.5 * 2 * (x1 - x2)) = n((1, 1, -1))."""
-    policy = Policy(strategy="likes", likes=Likes(1.0, 1.0, 0.5, pairs="sum", average_product=False))
+    policy = Policy(strategy="likes", likes=Likes(1.0, 1.0, 0.5, pairs="sum", unjudged=False))
     outcome = refine(
         policy, both(Q), both(Q), Feedback(NOTHING, judged=judged([1, -1], [unit(0, 1, 0), unit(0, 0, 1)]))
     )
