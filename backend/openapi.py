@@ -123,7 +123,7 @@ def _add_problems(path: str, operation: dict[str, Any]) -> None:
         BadRequest: has_body,
         Unauthorized: is_guarded,
         Forbidden: is_guarded,
-        NotFound: "{" in path,
+        NotFound: has_body or "{" in path,  # a body may name what does not exist, too
         Conflict: is_guarded and (has_body or "{" in path),
         TooLarge: has_body,
         UnsupportedMedia: has_body,
