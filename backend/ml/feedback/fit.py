@@ -30,7 +30,8 @@ _MEANT = 6
 """The target and the products most like it, which should come before all others."""
 _MARGIN = 0.1
 """Of the hinge loss, in deviations of a query's scores."""
-_B = (0.25, 0.5, 1.0, 2.0)
+_B = (0.5, 1.0, 2.0)
+"""Below, the grade of a click would count nearly as much as a like."""
 _C = (0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5)
 _AS_GOOD = 1.1
 """Losses up to this times the least are taken for equal."""
@@ -89,8 +90,7 @@ def fit_likes(rehearsal: Rehearsal, fitted: Fitted) -> Likes:
             moved = (unit(rehearsal.queries + c * step) for step in steps)
             losses[b, c] = _hinge(rehearsal.scores(*moved), meant, rest)
     least = min(losses.values())
-    as_good = [(c, -loss, b) for (b, c), loss in losses.items() if loss <= _AS_GOOD * least]
-    c, _, b = max(as_good)
+    c, b = max((c, b) for (b, c), loss in losses.items() if loss <= _AS_GOOD * least)
     return Likes(1.0, b, c)
 
 
