@@ -13,8 +13,6 @@ from tests.browser.conftest import HOSTILE, OpenTab, Stack, search, settled, sho
 
 pytestmark = pytest.mark.browser
 
-GLIDING = """[...document.querySelector('#shop').shadowRoot.querySelectorAll('.card')]
-    .some((one) => one.getAnimations().length)"""
 FITS = "document.documentElement.scrollWidth <= innerWidth"
 
 
@@ -54,7 +52,7 @@ def test_thumbs_are_one_turn_that_says_why_and_each_turn_can_be_gone_back_to(sho
         thumb(shop, disliked, "dislike")
 
     sent, answer = turn(shop, judge)
-    shop.wait_for_function(GLIDING)
+    expect(shop.locator(".gliding")).to_be_attached()
     assert sent["feedback"] == [{"product_id": liked, "value": 1}, {"product_id": disliked, "value": -1}]
     assert shown(shop) == [hit["product_id"] for hit in answer["hits"]]
     assert disliked not in shown(shop)
@@ -184,7 +182,7 @@ def test_a_phone_refines_by_touch_without_scrolling_sideways(stack: Stack, open_
     page.goto(stack.url)
     settled(page)
     turn(page, page.locator(".thumb-button.like").nth(8).tap)
-    assert page.evaluate(GLIDING) is False
+    assert page.locator(".gliding").count() == 0
     page.get_by_role("button", name="The list has followed").tap()
     expect(page.locator(".steps")).to_be_in_viewport()
     assert page.evaluate(FITS)

@@ -16,9 +16,13 @@ export function placesOf(cards) {
   return new Map([...cards].map(([id, element]) => [id, element.getBoundingClientRect()]));
 }
 
-/** Let `cards` glide from `before`, the places of those that were there, to where they are; the others come up from below. */
+/**
+ * Let `cards` glide from `before`, the places of those that were there, to where they are; the others come up from below.
+ * Resolves when all have arrived.
+ */
 export function glide(before, cards) {
   let order = 0;
+  const flights = [];
   for (const [id, element] of cards) {
     const to = element.getBoundingClientRect();
     const from = before.get(id);
@@ -29,9 +33,10 @@ export function glide(before, cards) {
     const rises = !from || from.top > to.top || (from.top === to.top && from.left > to.left);
     const start = {transform: `translate(${x}px, ${y}px)`, zIndex: rises ? 2 : 1, ...(!from && {opacity: 0})};
     element.getAnimations().forEach((one) => one.cancel());
-    element.animate([start, {transform: "none", zIndex: rises ? 2 : 1, ...(!from && {opacity: 1})}],
-      {duration: DURATION_MS, easing: EASING, fill: "backwards", delay: Math.min(order++ * STAGGER_MS, LONGEST_STAGGER_MS)});
+    flights.push(element.animate([start, {transform: "none", zIndex: rises ? 2 : 1, ...(!from && {opacity: 1})}],
+      {duration: DURATION_MS, easing: EASING, fill: "backwards", delay: Math.min(order++ * STAGGER_MS, LONGEST_STAGGER_MS)}));
   }
+  return Promise.allSettled(flights.map((one) => one.finished));
 }
 
 /** Copies of `cards`, which have just left, fade where they stood, inside `area`. */

@@ -36,7 +36,9 @@ export class Grid {
     this.element.replaceChildren(...[...cards.values()].map((card) => card.element));
     this.element.hidden = hits.length === 0;
     if (before) {
-      glide(before, this.#elements());
+      const flight = (this.flight = glide(before, this.#elements()));
+      this.element.classList.add("gliding");
+      flight.then(() => flight === this.flight && this.element.classList.remove("gliding"));
       fade(before, gone, this.element.parentElement);
     }
     if (place < 0) return;

@@ -40,7 +40,7 @@ export class Move {
   }
 
   #likeness({title, image}) {
-    const source = this.client.imageUrl(image, 96);
+    const source = this.client.imageUrl(image, 320);
     return source ? h("img", {src: source, alt: title, title, width: "22", height: "22", loading: "lazy"}) : h("span", {}, title);
   }
 }

@@ -86,7 +86,10 @@ export class Refiner {
   /** One turn: `said` is sent, and what comes of it is shown. */
   async #turn(said) {
     const {shop} = this;
-    if (!shop.answer?.query_id) await shop.ask();  // someone was still typing: there was no list to refine
+    if (!shop.answer?.query_id) {  // someone was still typing: there is no list to refine yet
+      shop.journey.visit(shop.state);
+      await shop.ask();
+    }
     if (!shop.answer) return;
     const {filters, sort} = shop.state;
     const parent = {id: shop.answer.query_id, filters, sort};

@@ -2,7 +2,7 @@
 
 import {judgements} from "./turns.js";
 
-const JUDGING_PAUSE_MS = 800;  // several thumbs in a row are one turn
+const JUDGING_PAUSE_MS = 650;  // several thumbs in a row are one turn
 const TURN_WAIT_S = 5;
 
 export class Session {
@@ -39,14 +39,16 @@ export class Session {
     }
     this.sending = true;
     const turn = (this.turn = {});
-    const said = {products: [...this.pending.values()], parts, text: text.trim()};
+    const words = (text || this.unsent?.text || "").trim();
+    const marked = [...(this.unsent?.parts ?? []), ...parts];
+    const said = {products: [...this.pending.values()], parts: marked, text: words};
     try {
       await this.on.turn(said);
       if (turn !== this.turn) return;  // forgotten meanwhile
       this.unsent = null;
       for (const product of said.products) if (this.pending.get(product.id) === product) this.pending.delete(product.id);
     } catch (error) {
-      if (turn === this.turn) this.#failed(error, {text, parts});
+      if (turn === this.turn) this.#failed(error, {text: words, parts: marked});
       return;
     } finally {
       if (turn === this.turn) this.sending = false;
@@ -60,9 +62,7 @@ export class Session {
 
   /** The turn that did not come through, once more. */
   retry() {
-    const {unsent} = this;
-    this.unsent = null;
-    return this.say(unsent ?? {});
+    return this.say();
   }
 
   /** Something else is looked at now: what was not sent yet no longer counts. */

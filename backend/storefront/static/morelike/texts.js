@@ -83,7 +83,7 @@ export const TEXTS = {
   startOver: "Start over",
   whyThese: "Why these?",
   refined: "Refined",
-  byItself: "By itself",
+  byItself: "More of these",
   youLike: "You like",
   youDislike: "Not for you",
   tookBack: "Taken back",

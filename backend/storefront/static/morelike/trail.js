@@ -36,8 +36,10 @@ export class Trail {
     this.undo.hidden = this.restart.hidden = this.why.hidden = state.at === 0;
     const steps = [this.#step(0, state, [beginning])];
     state.turns.forEach(({said}, index) => steps.push(this.#step(index + 1, state, this.#partsOf(said))));
+    const focused = this.#holdsFocus(this.path);
     this.steps.replaceChildren(...steps);
     this.#reveal();
+    if (focused) this.steps.querySelector("[aria-current]").focus({preventScroll: true});
     this.note.textContent = {blended: this.texts.blended, held: this.texts.held}[decision] ?? "";
     this.trouble.replaceChildren();
   }
@@ -52,7 +54,9 @@ export class Trail {
         h("ul", {role: "list"}, products.map((product) => h("li", {}, this.#kept(product, pending.has(product.id))))));
     };
     const groups = [group(1, "like", this.texts.youLike), group(-1, "dislike", this.texts.youDislike)].filter(Boolean);
+    const focused = this.#holdsFocus(this.tray);
     this.tray.replaceChildren(...(groups.length ? groups : [h("p", {class: "tray-hint"}, this.texts.trayHint)]));
+    if (focused) (this.tray.querySelector("button") ?? this.field).focus({preventScroll: true});
   }
 
   /** A turn did not come through: what there was stays, and it can be tried again. `sentence` says what happened. */
@@ -88,6 +92,11 @@ export class Trail {
     return h("li", {class: at > state.at ? "undone" : null}, button);
   }
 
+  /** Whether the focus is in `part`, which is about to be built anew: it goes on there, then. */
+  #holdsFocus(part) {
+    return part.contains(this.element.getRootNode().activeElement);
+  }
+
   /** The newest step is in sight, where the trail is longer than its place. */
   #reveal() {
     const current = this.steps.querySelector("[aria-current]");
@@ -115,8 +124,9 @@ export class Trail {
       products.slice(0, SHOWN_ON_STEP).map((product) => this.#likeness(product)), more > 0 && `+${more}`);
   }
 
+  /** As wide as in the grid, where it was loaded already. */
   #likeness({title, image}) {
-    const source = this.client.imageUrl(image, 96);
+    const source = this.client.imageUrl(image, 320);
     return source ? h("img", {src: source, alt: title, title, width: "26", height: "26"}) : h("span", {}, title);
   }
 

@@ -33,6 +33,8 @@ export class View {
     this.sort = this.#sortSelect();
     this.toggle = this.#filterToggle();
     this.above = h("button", {type: "button", class: "above", hidden: true, onclick: () => this.toTop()}, icon("up"), texts.turnCame);
+    // back at the top, nobody needs to be led there
+    new IntersectionObserver(([entry]) => entry.isIntersecting && (this.above.hidden = true)).observe(this.trail.element);
     this.results = h("div", {class: "results"}, this.trail.element, this.message, this.grid.element, this.end, this.moreButton, this.above);
     this.layout = h("div", {class: "layout", hidden: true}, this.filters.element, this.results);
     this.bar = h("div", {class: "bar"}, h("div", {class: "bar-words"}, this.status, h("slot", {name: "note"})), h("div", {class: "bar-tools"}, this.toggle, this.sort), this.filters.chips);
@@ -133,7 +135,7 @@ export class View {
 
   /** What a search was for, as the first step of its trail. */
   #beginning({text, picture, product}) {
-    const image = picture ? safeImage(picture.preview || picture.url) : this.client.imageUrl(product?.image, 96);
+    const image = picture ? safeImage(picture.preview || picture.url) : this.client.imageUrl(product?.image, 320);
     const words = text.trim() ? `“${text.trim()}”` : picture ? this.texts.yourPicture : product ? `${this.texts.like} ${product.title || product.id}` : this.texts.everything;
     return h("span", {class: "step-part"}, image && h("img", {src: image, alt: "", width: "26", height: "26"}), h("span", {class: "step-words"}, words));
   }
