@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import TimeoutError as LookupTimeout
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 from urllib.parse import urljoin
 
@@ -30,11 +31,17 @@ from backend.addresses import (
     target_of,
 )
 
-__all__ = ["FetchFailed", "FetchRefused", "Fetched", "NotFetched", "SafeFetcher"]
+__all__ = ["FetchFailed", "FetchRefused", "Fetched", "NotFetched", "SafeFetcher", "public_authorities"]
 
 REDIRECTS = (301, 302, 303, 307, 308)
 WORTH_RETRYING = (408, 425, 429)
 """Statuses below 500 that say "later"; every other one below 500 says "never"."""
+
+
+@cache
+def public_authorities() -> ssl.SSLContext:
+    """Verifies certificates by the public authorities. One for the process: reading them takes some 20 ms."""
+    return httpcore.default_ssl_context()
 
 
 @dataclass(frozen=True)
@@ -73,7 +80,7 @@ class SafeFetcher:
         self._timeout_s = timeout_s
         self._max_redirects = max_redirects
         self._resolve = resolve
-        self._ssl_context = ssl_context or httpcore.default_ssl_context()
+        self._ssl_context = ssl_context or public_authorities()
 
     def get(self, url: str) -> Fetched:
         """The body at ``url``.

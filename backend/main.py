@@ -5,6 +5,7 @@ import gc
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import cache
 from importlib.metadata import version
 from urllib.parse import urlsplit
 
@@ -92,10 +93,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     return app
 
 
+@cache  # once a process: what an app leaves behind must not stay for good because another one is made
 def _spare_collector() -> None:
     """Let the collector of cycles pass over what lives as long as the process: it took 5 % of a search."""
-    if gc.get_freeze_count():  # another app of this process did it: what that one left behind must not stay for good
-        return
     gc.collect()
     gc.freeze()
     atexit.register(gc.unfreeze)  # libraries that count what they leave behind at the end would complain

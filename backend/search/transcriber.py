@@ -8,6 +8,7 @@ import httpx
 import orjson
 
 from backend.errors import TooLarge, Unavailable, Unprocessable
+from backend.http import public_authorities
 from backend.logs import get_logger
 from backend.metrics import TRANSCRIPTIONS
 from backend.search.audio import audio_kind
@@ -69,7 +70,8 @@ class Transcriber:
 
     def __init__(self, endpoint: Endpoint | None) -> None:
         self._endpoint = endpoint
-        self._client = httpx.AsyncClient(timeout=None, trust_env=False)  # noqa: S113  the whole call has a deadline
+        # the whole call has a deadline
+        self._client = httpx.AsyncClient(timeout=None, trust_env=False, verify=public_authorities())  # noqa: S113
 
     async def close(self) -> None:
         """Give the connections back."""
