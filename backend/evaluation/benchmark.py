@@ -100,7 +100,7 @@ class PhotoBenchmark:
         asked = [
             _Asked(int(photo), place)
             for photo in self._photos
-            for place in range(1 if which == "first" else len(features.captions_of(photo)))
+            for place in range(len(features.captions_of(int(photo))))[: 1 if which == "first" else None]
         ]
         if most and len(asked) > most:
             chosen = np.sort(np.random.default_rng(seed).permutation(len(asked))[:most])

@@ -11,6 +11,10 @@ AS_IS = Strategy("none", BUILT_IN["none"])
 WEIGHTS = ((0.33, 0.33, 0.33), (0.6, 0.2, 0.2), (0.8, 0.1, 0.1), (0.8, 0.0, 0.2), (0.8, 0.2, 0.0))
 """(alpha, beta, gamma) of the paper's table 3."""
 
+FURTHER_WEIGHTS = ((0.8, 0.2, 0.1), (0.8, 0.4, 0.2))
+ALONE = Mix(1e-6, 1.0, 0.0)
+"""The positive vector and next to nothing of the query."""
+
 TEMPERATURES = (0.01, 0.05, 0.1, 0.25, 0.5)
 FEEDBACK_ITEMS = (1, 2, 3, 4, 5, 7, 10)
 NEGATIVE_TEMPERATURES = (0.01, 0.05, 0.2)
@@ -101,7 +105,7 @@ def _with_mix(policy: Policy, **changes: object) -> Policy:
 
 def _by_weights(available: Available) -> Iterator[Strategy]:
     for name, policy in _bases(available):
-        for alpha, beta, gamma in WEIGHTS:
+        for alpha, beta, gamma in (*WEIGHTS, *FURTHER_WEIGHTS):
             label = f"{name} {alpha:g}/{beta:g}/{gamma:g}"
             yield Strategy(label, _with_mix(policy, alpha=alpha, beta=beta, gamma=gamma))
 
@@ -164,9 +168,12 @@ def _by_neighbors(available: Available) -> Iterator[Strategy]:
 
 
 def _by_loss(available: Available) -> Iterator[Strategy]:
+    if not available.summarizers:
+        return
     name, policy = list(_bases(available))[-1]
     for summarizer in available.summarizers:
         yield Strategy(f"{name} {summarizer}", policy, summarizer=summarizer)
+        yield Strategy(f"{name} {summarizer}, alone", replace(policy, afs=ALONE), summarizer=summarizer)
 
 
 def _by_words(available: Available) -> Iterator[Strategy]:
@@ -180,7 +187,7 @@ def _by_words(available: Available) -> Iterator[Strategy]:
 
 
 STUDIES: dict[str, tuple[str, Callable[[Available], Iterator[Strategy]]]] = {
-    "loss": ("Weights of the summarizer (the paper's table 2)", _by_loss),
+    "loss": ("Weights of the summarizer, and its vector alone (the paper's table 2)", _by_loss),
     "weights": ("Alpha, beta, gamma (the paper's table 3)", _by_weights),
     "temperature": ("Temperature of the weights (the paper's table 6)", _by_temperature),
     "items": ("Feedback items K", _by_items),
