@@ -35,6 +35,7 @@ def main() -> None:
     parser.add_argument("--scenes", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--side", type=int, default=96)
+    parser.add_argument("--summarizer", type=Path, default=SUMMARIZER, help="weights; none there, no rows for afs")
     parser.add_argument("--threads", type=int, default=1)
     choice = parser.parse_args()
     torch.set_num_threads(choice.threads)
@@ -43,19 +44,19 @@ def main() -> None:
     gallery = [draw(item, seed, choice.side) for seed, item in enumerate(track(items, "drawing", transient=True))]
     boxing = Boxing(encoder, gallery, compose(items, choice.scenes, choice.seed, choice.side))
     table = Table("boxes", "begun by", "boxed product", "other product", "box on the wall")
-    for name, policy, summarizer in ways():
+    for name, policy, summarizer in ways(choice.summarizer):
         for begun in ("words", "picture"):
             shift = boxing.shift(policy, by_picture=begun == "picture", summarizer=summarizer)
             table.add_row(name, begun, *(mean(one) for one in (shift.boxed, shift.other, shift.wall)))
     Console().print(table)
 
 
-def ways() -> list[tuple[str, Policy, Summarizer | None]]:
-    """Name, policy and summarizer of each row; boxes steer a summarizer where the demo encoder has one."""
+def ways(weights: Path) -> list[tuple[str, Policy, Summarizer | None]]:
+    """Name, policy and summarizer of each row; boxes steer a summarizer where there are weights of one."""
     policy = BUILT_IN["auto"]
     found: list[tuple[str, Policy, Summarizer | None]] = [("crop", policy, None)]
-    if SUMMARIZER.is_file():
-        summarizer = load_summarizer(SUMMARIZER.read_bytes())
+    if weights.is_file():
+        summarizer = load_summarizer(weights.read_bytes())
         for strength in (5.0, 20.0):
             steered = replace(policy, boxes=Boxes(mode="afs", strength=strength))
             found.append((f"afs, strength {strength:g}", steered, summarizer))
