@@ -24,6 +24,9 @@ from backend.search.vector_cache import VectorCache
 
 Vector = NDArray[np.float32]
 
+LARGEST = 1024
+"""Pixels of the longer side of a crop that waits to be encoded: more than any encoder looks at."""
+
 
 class NoSuchPicture(Unprocessable):
     """A box names a picture that its product does not have."""
@@ -140,10 +143,15 @@ class RegionCrops:
         return found
 
     def _encoded(self, serving: Serving, boxes: Mapping[str, DrawnBox]) -> dict[str, Vector]:
-        pictures = {picture: self._picture(picture) for picture in sorted({box.picture for box in boxes.values()})}
         thread = self._encoders.serving(serving)
-        crops = [pad_to_frame(crop(pictures[box.picture], box.box), thread.encoder.framing) for box in boxes.values()]
-        vectors = dict(zip(boxes, thread.encode_images(crops), strict=True))
+        crops: dict[str, Image.Image] = {}
+        # one picture after the other: a hundred large ones would not fit into memory
+        for picture in sorted({box.picture for box in boxes.values()}):
+            decoded = self._picture(picture)
+            for key, box in boxes.items():
+                if box.picture == picture:
+                    crops[key] = _small(pad_to_frame(crop(decoded, box.box), thread.encoder.framing))
+        vectors = dict(zip(crops, thread.encode_images(list(crops.values())), strict=True))
         with session_scope(self._sessions) as session:
             commit_asynchronously(session)
             session.execute(
@@ -171,6 +179,13 @@ def crop(picture: Image.Image, box: Box) -> Image.Image:
     width, height = picture.size
     left, upper = min(math.floor(x1 * width), width - 1), min(math.floor(y1 * height), height - 1)
     return picture.crop((left, upper, max(math.ceil(x2 * width), left + 1), max(math.ceil(y2 * height), upper + 1)))
+
+
+def _small(picture: Image.Image) -> Image.Image:
+    """``picture`` with its longer side at most ``LARGEST``."""
+    if max(picture.size) > LARGEST:
+        picture.thumbnail((LARGEST, LARGEST), Image.Resampling.BICUBIC)
+    return picture
 
 
 def _key(drawn: DrawnBox) -> str:

@@ -104,6 +104,22 @@ def test_pictures_are_found_by_their_place_and_a_place_too_far_says_what_there_i
     assert caught.value.expected == "a product with a picture"
 
 
+def test_boxes_on_several_pictures_keep_their_order(
+    shop: Shop, crops: RegionCrops, serving: Serving, halves: str
+) -> None:
+    large = Image.new("RGB", (3000, 2000), COLOURS["green"])
+    green = shop.blobs.put(as_png(large))
+    whole = (0.0, 0.0, 1.0, 1.0)
+    boxes = [DrawnBox(halves, (0.0, 0.0, 0.5, 1.0), 1.0), DrawnBox(green, whole, 1.0), DrawnBox(halves, whole, 0.5)]
+    roomy = RegionCrops(crops._encoders, crops._cache, shop.sessions, shop.blobs, PictureLimits(1 << 24, 1 << 24))
+    together = roomy.regions(serving, boxes).vectors
+    alone = [roomy.regions(serving, [box]).vectors[0] for box in boxes]
+    np.testing.assert_array_equal(together, alone)
+    np.testing.assert_allclose(
+        together[1], shop.encoder.encode_images([large.resize((32, 32))])[0], atol=1e-4, err_msg="a plain one"
+    )
+
+
 def test_boxes_steer_the_patches_they_touch_on_each_picture(
     crops: RegionCrops, serving: Serving, shop: Shop, halves: str
 ) -> None:
