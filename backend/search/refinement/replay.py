@@ -134,7 +134,8 @@ class Replay:
         words = self._queries.words(serving, turn.text) if turn.text is not None else None
         before = self._after(serving, question, turns[:-1]) or _begun(known, turn, grades, words)
         shown = _shown(known, turn, before.current)
-        judged = {one: standing(known[one], before.current) for one in grades if one in known}
+        # by the query without judgements: whatever is judged when, the same of a product counts
+        judged = {one: standing(known[one], before.base) for one in grades if one in known}
         feedback = Feedback(
             shown=items(list(shown.values()), [grades.get(one, np.nan) for one in shown], serving.dim),
             judged=items(list(judged.values()), [grades[one] for one in judged], serving.dim) if judged else None,
