@@ -107,9 +107,9 @@ class TestAList:
 class TestWhatWasSaid:
     def test_counts_in_later_turns_as_if_it_was_said_at_once(self, search: Search, refine: Refine) -> None:
         first = search(text="a toy", limit=40)["query_id"]
-        at_once = refine(first, feedback=said("red1") + said("blue2", value=-1), limit=40)
+        at_once = refine(first, feedback=said("red1") + said("blue2", value=0.5), limit=40)
         one = refine(first, feedback=said("red1"), limit=40)
-        other = refine(one["query_id"], feedback=said("blue2", value=-1), limit=40)
+        other = refine(one["query_id"], feedback=said("blue2", value=0.5), limit=40)
         assert ids(other) == ids(at_once)
         assert other["refine"]["similarity_to_start"] == at_once["refine"]["similarity_to_start"]
 
