@@ -94,11 +94,15 @@ def test_a_shared_list_opens_elsewhere_and_one_that_is_gone_is_searched_again(
 
 
 def test_filters_in_a_refined_list_leave_its_turn_alone(shop: Page) -> None:
-    turn(shop, lambda: words(shop, "in blue"))
+    def judge() -> None:
+        thumb(shop, shown(shop)[4], "like")
+        words(shop, "in blue")
+
+    turn(shop, judge)
     sent, answer = turn(shop, shop.get_by_label(re.compile("^Toys")).check)
     assert sent["filters"] == {"category": ["Toys"]}
     assert "feedback" not in sent
-    assert answer["refine"]["similarity_to_last"] == 1
+    assert (answer["refine"]["decision"], answer["refine"]["similarity_to_last"]) == ("held", 1)
     assert steps(shop) == ["+", "*"]
     expect(shop).to_have_url(re.compile(r"category=Toys&list="))
 

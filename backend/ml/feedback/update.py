@@ -61,6 +61,8 @@ def refine(
         liked = by_likes(query, feedback.judged, about.items, policy.likes or fitted.likes or Likes(), modalities)
         step, again = _within(Move(liked, ""), start, policy.drift_budget)
         query, back = step.query, back or again
+    if policy.strategy == "none":  # what was said before still holds, also what likes added to the base
+        query = current
     names = kinds if first.strategy == "none" else [first.strategy, *kinds]
     return Outcome(
         query=query,
