@@ -82,6 +82,12 @@ class ListFeedback:
         items = self.items
         return items.captions if strategy == "grf" or not known(items.images).any() else items.images
 
+    def similarity(self, query: Query, *, captions: bool) -> Wide:
+        """(k,) w_i of the first K by their captions, where they may be looked at and there are any, else by images."""
+        if captions and known(self.items.captions).any():
+            return self._extended(query.caption, self.modalities.captions(self.items.captions)).relevance
+        return self._extended(query.image, self.modalities.images(self.items.images)).relevance
+
     def _classic(self, query: Query) -> Move | None:
         over = self.policy.rocchio.over
         best, worst = _over(over, self.items), None if self.worst is None else _over(over, self.worst)
@@ -153,6 +159,7 @@ def summarized(
         summary,
         weighting=policy.negative_weighting,
         tau=policy.tau_negative,
+        similarity=about.similarity(query, captions=captions),
     )
     moved = _both(query, evidence, mix or policy.afs, "afs" if captions else "afs_images")
     return Move(moved.query, moved.strategy, moved.relevance, moved.irrelevance, summary)

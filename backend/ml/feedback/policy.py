@@ -16,6 +16,9 @@ NegativeNorm = Literal["raw", "convex", "unit"]
 _STRICT: dict[str, str | bool] = {"extra": "forbid", "allow_inf_nan": False}
 
 
+NegativeWeighting = Literal["uniform", "attention", "similarity"]
+
+
 @dataclass(frozen=True)
 class Mix:
     """q' = n(alpha * q + beta * p - gamma * m), and how p and m are scaled before.
@@ -137,7 +140,8 @@ class Policy:
         prf: over images.
         grf: over captions.
         afs: over a summary.
-        negative_weighting: weights of the negative vector of ``afs``: all 1, or a softmax of negated attention.
+        negative_weighting: weights of the negative vector of ``afs``: all 1; or a softmax of negated attention; or
+            1 - w_i by similarity to the query, by captions where the list has any, hard negatives as of ``grf``.
         tau_negative: temperature of that softmax, over attention that sums to 1.
         text: of words in the ``rocchio`` mode.
         explicit_mode: whether words are averaged with the query or mixed as ``text`` says.
@@ -164,7 +168,7 @@ class Policy:
     prf: Mix = Mix()
     grf: Mix = Mix(positive_norm="raw", negative_norm="raw")
     afs: Mix = Mix()
-    negative_weighting: Literal["uniform", "attention"] = "uniform"
+    negative_weighting: NegativeWeighting = "uniform"
     tau_negative: float = 0.05
     text: Mix = Mix(gamma=0.0)
     explicit_mode: Literal["average", "rocchio"] = "average"

@@ -49,9 +49,9 @@ def test_relevance_is_the_attention_that_each_product_got() -> None:
 def test_attention_weights_over_the_list_sum_to_one(seed: int, k: int) -> None:
     """Guards against a softmax over an axis of one (spec 1.4.2), where each would be 1."""
     rng = np.random.default_rng(seed)
-    weights = negative_weights(rng.normal(size=(k, 4)), rng.dirichlet(np.ones(k)), "attention", 0.05)
+    weights = negative_weights(rng.normal(size=(k, 4)), rng.dirichlet(np.ones(k)), "attention", 0.05, np.zeros(k))
     assert weights.sum() == pytest.approx(1)
-    assert negative_weights(rng.normal(size=(k, 4)), rng.random(k), "uniform", 0.05).sum() == k
+    assert negative_weights(rng.normal(size=(k, 4)), rng.random(k), "uniform", 0.05, np.zeros(k)).sum() == k
 
 
 def test_a_summary_of_another_list_is_refused() -> None:

@@ -139,3 +139,18 @@ def test_a_strategy_over_lists_is_applied_with_what_was_said(summarizer: TokenSu
     assert outcome.query.image == pytest.approx(unit(alone.query.image + words), abs=1e-6)
     only = refine(Policy(strategy="text"), START, START, feedback, summarizer=summarizer)
     assert only.strategy == "text"
+
+
+def test_hard_negatives_weigh_images_and_captions_by_one_similarity(summarizer: TokenSummarizer) -> None:
+    """M = sum of (1 - w_i) (v_i + c_i), w the softmax of cos(q, c_i) / 0.05; without captions, of cos(q, v_i)."""
+    policy = replace(AFS, negative_weighting="similarity")
+    for feedback in (listed(), listed(captions=False)):
+        images, captions = feedback.shown.images, feedback.shown.captions
+        compared = images if np.isnan(captions).any() else captions
+        powers = np.exp(compared @ START.image / 0.05)
+        against = 1 - powers / powers.sum()
+        negative = unit(against @ (images + np.nan_to_num(captions)))
+        outcome = refine(policy, START, START, feedback, summarizer=summarizer)
+        assert outcome.summary is not None
+        expected = unit(0.8 * START.image + 0.1 * unit(outcome.summary.vector) - 0.1 * negative)
+        assert outcome.query.image == pytest.approx(expected, abs=1e-6)
