@@ -196,7 +196,14 @@ class Policy:
 
 BUILT_IN: dict[str, Policy] = {
     # raw sums drift over the rounds: where feedback is taken unasked, both vectors are at unit length
-    "auto": Policy(grf=Mix(0.8, 0.2, 0.2), drift_budget=0.5, list_budget=0.98, session_signals=SignalGrades()),
+    "auto": Policy(
+        grf=Mix(0.8, 0.2, 0.2),
+        afs=Mix(0.6, 0.2, 0.2),
+        negative_weighting="similarity",
+        drift_budget=0.5,
+        list_budget=0.98,
+        session_signals=SignalGrades(),
+    ),
     "none": Policy(strategy="none"),
     "prf": Policy(strategy="prf"),
     "grf": Policy(strategy="grf"),

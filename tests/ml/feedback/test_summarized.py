@@ -96,7 +96,7 @@ def test_a_summary_is_asked_only_where_there_is_one_to_be_had(summarizer: TokenS
 def test_boxes_steer_the_attention_where_the_policy_says_so(summarizer: TokenSummarizer) -> None:
     steer = np.zeros(9, dtype=np.float32)
     steer[4] = 1
-    policy = replace(BUILT_IN["auto"], boxes=Boxes(mode="afs"), drift_budget=-1.0)
+    policy = replace(BUILT_IN["auto"], boxes=Boxes(mode="afs"), negative_weighting="uniform", drift_budget=-1.0)
     boxed = replace(listed(steer=steer), regions=Regions(rows(60, 1, 8), np.array([1.0])))
     outcome = refine(policy, START, START, boxed, summarizer=summarizer)
     assert outcome.strategy == "boxes"
