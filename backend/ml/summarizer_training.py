@@ -1,0 +1,279 @@
+"""Training an attentive summarizer: from what a frozen retrieval showed for a query to the vector it should have found.
+
+The recipe is that of "A Little More Like This" (arXiv 2511.17255), sections 3.3 and 4.1: one query a picture and
+epoch, the first K products that the frozen encoder found for that very query as feedback, and the picture's own vector
+as what the summary should be (eq. 3), its other captions' mean (eq. 4), or both (eq. 5).
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from copy import deepcopy
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from backend.ml.image_tower import computes_bf16
+from backend.ml.summarizer_network import AttentiveSummarizer, TokenBatch
+from backend.ml.token_table import TokenTable
+
+Rows = NDArray[np.int64]
+Loss = Literal["image", "caption", "both"]
+
+
+@dataclass(frozen=True)
+class Examples:
+    """What a summarizer learns from: n queries for t targets, and the items that were shown for each.
+
+    Args:
+        queries: word tokens of the n queries.
+        target_of: (n,) the target, from 0 to t - 1, that each query asks for.
+        shown: (n, K) items shown for each query, best first; negative where fewer were found.
+        images: patch tokens of the items, or None.
+        captions: word tokens of the items' captions, or None.
+        target_images: (t, d) unit vectors of the targets' pictures.
+        target_captions: (n, d) what the caption loss is to reach for each query: the mean of the unit vectors of the
+            target's other captions, or None.
+    """
+
+    queries: TokenTable
+    target_of: Rows
+    shown: Rows
+    images: TokenTable | None
+    captions: TokenTable | None
+    target_images: NDArray[np.float32]
+    target_captions: NDArray[np.float32] | None = None
+
+    def __post_init__(self) -> None:
+        if self.images is None and self.captions is None:
+            raise ValueError("found neither patch tokens nor caption tokens; expected one of them at least")
+        if not len(self.queries) == len(self.target_of) == len(self.shown):
+            counts = (len(self.queries), len(self.target_of), len(self.shown))
+            raise ValueError(f"found {counts} queries, targets and lists of shown items; expected as many of each")
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """What decides how a summarizer is trained.
+
+    Args:
+        loss: what the summary is drawn to: the target's picture, its captions, or both by half each.
+        shown: feedback items a query, K.
+        epochs: most passes over the targets; the cosine of the learning rate ends there.
+        batch: queries a step.
+        rate: learning rate of AdamW.
+        weight_decay: of AdamW.
+        patience: epochs without an improvement after which it ends.
+        least_gain: what counts as an improvement of the validation loss.
+        mask_items: drop 0 to K - 1 of the items of each modality at random while training.
+        seed: decides weights, order and draws; with the same seed a run on a processor is the same.
+    """
+
+    loss: Loss = "image"
+    shown: int = 5
+    epochs: int = 100
+    batch: int = 512
+    rate: float = 3e-4
+    weight_decay: float = 0.01
+    patience: int = 10
+    least_gain: float = 5e-4
+    mask_items: bool = False
+    seed: int = 1
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What one epoch came to: mean losses, and how often a summary is nearest to its own target in its batch."""
+
+    number: int
+    training_loss: float
+    validation_loss: float
+    hits_at_1: float
+    best: bool
+
+
+@dataclass
+class Run:
+    """A training run and how far it has come.
+
+    Args:
+        model: what is trained; it ends with the best weights.
+        plan: how.
+        device: where.
+    """
+
+    model: AttentiveSummarizer
+    plan: TrainingPlan
+    device: torch.device
+    epochs: list[Epoch] = field(default_factory=list)
+    _best: dict[str, Tensor] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.model.to(self.device)
+        settings = {"lr": self.plan.rate, "weight_decay": self.plan.weight_decay}
+        self._optimizer = torch.optim.AdamW(self.model.parameters(), **settings)
+
+    def train(
+        self,
+        examples: Examples,
+        validation: Examples,
+        *,
+        checkpoint: Path | None = None,
+        on_step: Callable[[int, int], None] | None = None,
+        on_epoch: Callable[[Epoch], None] | None = None,
+    ) -> float:
+        """Train until the plan's end or until nothing improves; the best validation loss.
+
+        Args:
+            examples: what is learned from.
+            validation: what decides which weights are kept, and when it ends.
+            checkpoint: written after each epoch, and gone on from where it is there already: a run that was killed
+                and begun again ends with the weights of one that was not.
+            on_step: told how many of how many steps of the epoch are done.
+            on_epoch: told what each epoch came to.
+
+        Raises:
+            ValueError: the checkpoint is of another plan or model, or a loss is no finite number.
+        """
+        if checkpoint is not None and checkpoint.exists():
+            self._load(checkpoint)
+        while len(self.epochs) < self.plan.epochs and not self._stalled():
+            number = len(self.epochs)
+            training = self._learn(examples, number, on_step)
+            loss, hits = self.validate(validation)
+            best = loss < self.best_loss
+            if best:
+                self._best = deepcopy({name: weight.cpu() for name, weight in self.model.state_dict().items()})
+            self.epochs.append(Epoch(number + 1, training, loss, hits, best))
+            if checkpoint is not None:
+                self._save(checkpoint)
+            if on_epoch is not None:
+                on_epoch(self.epochs[-1])
+        self.model.load_state_dict(self._best)
+        self.model.eval()
+        return self.best_loss
+
+    @property
+    def best_loss(self) -> float:
+        """Least validation loss so far; infinite before the first epoch."""
+        return min((epoch.validation_loss for epoch in self.epochs), default=math.inf)
+
+    def validate(self, examples: Examples) -> tuple[float, float]:
+        """Mean loss and hits@1 in the batch, over the first query of each target."""
+        self.model.eval()
+        _, first = np.unique(examples.target_of, return_index=True)
+        losses, hits = [], []
+        with torch.inference_mode():
+            for rows in _batches(first, self.plan.batch):
+                loss, hit = self._losses(examples, rows, None)
+                losses.append(loss.sum().item())
+                hits.append(hit.sum().item())
+        return sum(losses) / len(first), sum(hits) / len(first)
+
+    def _learn(self, examples: Examples, number: int, on_step: Callable[[int, int], None] | None) -> float:
+        """One pass over the targets, a query of each drawn at random; the mean loss."""
+        rng = np.random.default_rng((self.plan.seed, number))
+        for group in self._optimizer.param_groups:
+            group["lr"] = self.plan.rate * 0.5 * (1 + math.cos(math.pi * number / self.plan.epochs))
+        self.model.train()
+        rows, total = draw_queries(examples.target_of, rng), 0.0
+        steps = math.ceil(len(rows) / self.plan.batch)
+        for step, chosen in enumerate(_batches(rows, self.plan.batch), start=1):
+            losses, _ = self._losses(examples, chosen, rng if self.plan.mask_items else None)
+            loss = losses.mean()
+            if not torch.isfinite(loss):
+                raise ValueError(f"found a loss of {loss.item()} in epoch {number + 1}; expected a finite number")
+            self._optimizer.zero_grad(set_to_none=True)
+            torch.autograd.backward(loss)
+            self._optimizer.step()
+            total += losses.detach().sum().item()
+            if on_step is not None:
+                on_step(step, steps)
+        return total / len(rows)
+
+    def _losses(self, examples: Examples, rows: Rows, rng: np.random.Generator | None) -> tuple[Tensor, Tensor]:
+        """Of each of ``rows`` the loss, and whether its summary is nearest to its own target in the batch."""
+        batch = token_batch(examples, rows, self.plan.shown, rng).to(self.device)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=computes_bf16(self.device)):
+            summaries = self.model(batch)
+        summaries = functional.normalize(summaries.float(), dim=1)
+        images = torch.from_numpy(examples.target_images[examples.target_of[rows]]).to(self.device)
+        hits = (summaries @ images.T).argmax(dim=1) == torch.arange(len(rows), device=self.device)
+        loss = summaries.new_zeros(len(rows))
+        if self.plan.loss != "caption":
+            loss = loss + 0.5 * (1 - (summaries * images).sum(dim=1))
+        if self.plan.loss != "image":
+            if examples.target_captions is None:
+                raise ValueError(f"found no other captions of the targets; the loss {self.plan.loss!r} needs some")
+            captions = torch.from_numpy(examples.target_captions[rows]).to(self.device)
+            loss = loss + 0.5 * (1 - (summaries * captions).sum(dim=1))
+        return loss, hits
+
+    def _stalled(self) -> bool:
+        """Whether the last ``patience`` epochs improved nothing."""
+        best, since = math.inf, 0
+        for epoch in self.epochs:
+            better = epoch.validation_loss < best - self.plan.least_gain
+            best, since = (epoch.validation_loss, 0) if better else (best, since + 1)
+        return since >= self.plan.patience
+
+    def _save(self, path: Path) -> None:
+        state = {
+            "plan": asdict(self.plan),
+            "model": self.model.state_dict(),
+            "best": self._best,
+            "optimizer": self._optimizer.state_dict(),
+            "epochs": [asdict(epoch) for epoch in self.epochs],
+        }
+        torch.save(state, path.with_suffix(".partial"))
+        path.with_suffix(".partial").replace(path)
+
+    def _load(self, path: Path) -> None:
+        state: dict[str, Any] = torch.load(path, map_location=self.device, weights_only=True)
+        if state["plan"] != asdict(self.plan):
+            raise ValueError(f"found the plan {state['plan']} in {path}; expected {asdict(self.plan)}")
+        self.model.load_state_dict(state["model"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._best = {name: weight.cpu() for name, weight in state["best"].items()}
+        self.epochs = [Epoch(**epoch) for epoch in state["epochs"]]
+
+
+def token_batch(
+    examples: Examples, rows: Rows, most: int, rng: np.random.Generator | None = None
+) -> TokenBatch:
+    """Tokens of the queries ``rows`` (b,) and of the first ``most`` items shown for each.
+
+    With ``rng`` 0 to K - 1 items of each modality are left out at random.
+    """
+    query = examples.queries.take(rows)
+    shown = examples.shown[rows, :most]
+    parts: list[Tensor | None] = []
+    for table in (examples.captions, examples.images):
+        items = None if table is None else table.take(_some(shown, rng).ravel())
+        parts += [None, None] if items is None else [part.unflatten(0, shown.shape) for part in items.dense()]
+    return TokenBatch(*query.dense(), *parts)
+
+
+def draw_queries(target_of: Rows, rng: np.random.Generator) -> Rows:
+    """One query of each target, in random order."""
+    order = rng.permutation(len(target_of))
+    _, first = np.unique(target_of[order], return_index=True)
+    return rng.permutation(order[first])
+
+
+def _batches(rows: Rows, size: int) -> Iterator[Rows]:
+    for start in range(0, len(rows), size):
+        yield rows[start : start + size]
+
+
+def _some(shown: Rows, rng: np.random.Generator | None) -> Rows:
+    """Items (b, K), of which ``rng``, if there is one, leaves out 0 to K - 1 in each row."""
+    if rng is None:
+        return shown
+    ranks = rng.permuted(np.tile(np.arange(shown.shape[1]), (len(shown), 1)), axis=1)
+    return np.where(ranks < rng.integers(0, shown.shape[1], (len(shown), 1)), -1, shown)
