@@ -124,7 +124,13 @@ def _draw(chunk: tuple[int, list[Item]]) -> NDArray[np.uint8]:
 
 
 def examples(
-    held: Gallery, encoder: Encoder, phrase: Callable[[Item, Random], str], seed: int, *, queries: int, by_caption: float
+    held: Gallery,
+    encoder: Encoder,
+    phrase: Callable[[Item, Random], str],
+    seed: int,
+    *,
+    queries: int,
+    by_caption: float,
 ) -> tuple[Examples, Vectors]:
     """``queries`` phrases for each item with what is found for each, and their unit vectors (n, d).
 
@@ -138,15 +144,15 @@ def examples(
             the others are searched by picture alone.
     """
     random = Random(f"examples {seed}")
-    target_of = np.repeat(np.arange(len(held.items)), queries)
-    asked = encoder.encode_texts_with_tokens([phrase(held.items[row], random) for row in target_of])
-    weights = np.array([random.random() < by_caption for _ in target_of], np.float32)
+    targets = np.repeat(np.arange(len(held.items)), queries)
+    asked = encoder.encode_texts_with_tokens([phrase(held.items[row], random) for row in targets])
+    weights = np.array([random.random() < by_caption for _ in targets], np.float32)
     shown = [
         search(asked.vectors[rows], held, weights[rows])
-        for rows in np.array_split(np.arange(len(target_of)), -(-len(target_of) // QUERIES_AT_ONCE))
+        for rows in np.array_split(np.arange(len(targets)), -(-len(targets) // QUERIES_AT_ONCE))
     ]
     words = TokenTable.of(asked.tokens, encoder.word_width)
-    return Examples(words, target_of, np.concatenate(shown), held.patches, held.words, held.pictures), asked.vectors
+    return Examples(words, targets, np.concatenate(shown), held.patches, held.words, held.pictures), asked.vectors
 
 
 def search(queries: Vectors, held: Gallery, caption_weights: Vectors) -> Rows:

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session, sessionmaker
@@ -15,11 +16,13 @@ from backend.generations.repository import (
     Build,
     live_build,
     live_encoder,
+    live_generation,
     lock_generations,
     lock_index,
     new_build,
     writable_builds,
 )
+from backend.generations.summarizers import first_summarizer, summarizer_for
 from backend.logs import get_logger
 from backend.ml.encoder import Encoder, EncoderSpec
 from backend.ml.scoring import Calibration
@@ -78,6 +81,8 @@ def ensure_live(session: Session, index: VectorIndex, encoder: Encoder) -> Build
         found = _first_generation(session, encoder, replaced=found)
         for name in found.collections:  # what another database left under these names is not ours
             index.drop_collection(name)
+    else:
+        _adopt_summarizer(session, encoder)
     _ensure_collections(session, index, found)
     return found
 
@@ -110,6 +115,7 @@ def _first_generation(session: Session, encoder: Encoder, *, replaced: Build | N
     generation = Generation(
         index_build_id=build.id,
         calibration={"products": 0} | Calibration.identity().to_json(),
+        summarizer_id=summarizer_for(session, encoder.id),
         code_version=code_version(),
         state="ready",
     )
@@ -118,6 +124,41 @@ def _first_generation(session: Session, encoder: Encoder, *, replaced: Build | N
     go_live(session, generation.id, actor="bootstrap")
     log.info("generation_live", generation=generation.id, build=build.id, encoder=encoder.id)
     return Build(build.id, encoder.id, encoder.dim, build.image_collection, build.caption_collection, None)
+
+
+def with_summarizer(
+    session: Session, like: Generation, summarizer_id: int, report: dict[str, Any] | None = None
+) -> int:
+    """Number of a new generation, ready, that is ``like`` but for its summarizer and what was measured of it."""
+    generation = Generation(
+        index_build_id=like.index_build_id,
+        query_heads=like.query_heads,
+        calibration=like.calibration,
+        summarizer_id=summarizer_id,
+        feedback=like.feedback,
+        data_range=like.data_range,
+        gate_report=like.gate_report if report is None else like.gate_report | {"summarizer": report},
+        code_version=code_version(),
+        state="ready",
+        replaced=like.replaced,
+    )
+    session.add(generation)
+    session.flush()
+    return generation.id
+
+
+def _adopt_summarizer(session: Session, encoder: Encoder) -> None:
+    """Go live with the summarizer beside the encoder's weights, where this encoder never had any.
+
+    So a catalogue that was begun before there were summarizers gets one with the next start.
+    """
+    live = live_generation(session)
+    summarizer = None if live is None or live.summarizer_id else first_summarizer(session, encoder.id)
+    if live is None or summarizer is None:
+        return
+    generation = with_summarizer(session, live, summarizer)
+    go_live(session, generation, actor="bootstrap", undoable=False)
+    log.info("summarizer_adopted", generation=generation, summarizer=summarizer)
 
 
 def _ensure_collections(session: Session, index: VectorIndex, build: Build) -> None:

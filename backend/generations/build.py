@@ -41,6 +41,7 @@ from backend.generations.repository import (
     writable_builds,
 )
 from backend.generations.retire import empty_dropped, expire_builds, follow_live
+from backend.generations.summarizers import summarizer_for
 from backend.generations.verify import verify
 from backend.logs import get_logger
 from backend.ml.encoder import Encoder
@@ -231,6 +232,7 @@ class Builder:
                 index_build_id=build.id,
                 calibration=measured.calibration if measured else {"products": 0} | Calibration.identity().to_json(),
                 feedback=measured.feedback if measured else {},
+                summarizer_id=summarizer_for(session, target.encoder_id),
                 gate_report={"verification": row.report},
                 code_version=code_version(),
                 state="ready",

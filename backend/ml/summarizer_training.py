@@ -25,35 +25,40 @@ from backend.ml.token_table import TokenTable
 Rows = NDArray[np.int64]
 Loss = Literal["image", "caption", "both"]
 
+CPU = torch.device("cpu")
+
+TEMPERATURE = 1 / 20
+"""Of the contrast among pictures."""
+
 
 @dataclass(frozen=True)
 class Examples:
-    """What a summarizer learns from: n queries for t targets, and the items that were shown for each.
+    """What a summarizer learns from: n queries for some of m items, and the items that were shown for each.
 
     Args:
         queries: word tokens of the n queries.
-        target_of: (n,) the target, from 0 to t - 1, that each query asks for.
+        targets: (n,) the item that each query asks for.
         shown: (n, K) items shown for each query, best first; negative where fewer were found.
         images: patch tokens of the items, or None.
         captions: word tokens of the items' captions, or None.
-        target_images: (t, d) unit vectors of the targets' pictures.
-        target_captions: (n, d) what the caption loss is to reach for each query: the mean of the unit vectors of the
+        vectors: (m, d) unit vectors of the items' pictures.
+        other_captions: (n, d) what the caption loss is to reach for each query: the mean of the unit vectors of the
             target's other captions, or None.
     """
 
     queries: TokenTable
-    target_of: Rows
+    targets: Rows
     shown: Rows
     images: TokenTable | None
     captions: TokenTable | None
-    target_images: NDArray[np.float32]
-    target_captions: NDArray[np.float32] | None = None
+    vectors: NDArray[np.float32]
+    other_captions: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         if self.images is None and self.captions is None:
             raise ValueError("found neither patch tokens nor caption tokens; expected one of them at least")
-        if not len(self.queries) == len(self.target_of) == len(self.shown):
-            counts = (len(self.queries), len(self.target_of), len(self.shown))
+        if not len(self.queries) == len(self.targets) == len(self.shown):
+            counts = (len(self.queries), len(self.targets), len(self.shown))
             raise ValueError(f"found {counts} queries, targets and lists of shown items; expected as many of each")
 
 
@@ -63,6 +68,9 @@ class TrainingPlan:
 
     Args:
         loss: what the summary is drawn to: the target's picture, its captions, or both by half each.
+        contrast: weight of a further loss, which the paper does not have: the cross-entropy of finding the target's
+            picture among those shown and those of the batch, at a temperature of 1/20. It teaches to tell near twins
+            apart, which the cosine to the target alone hardly rewards.
         shown: feedback items a query, K.
         epochs: most passes over the targets; the cosine of the learning rate ends there.
         batch: queries a step.
@@ -71,10 +79,13 @@ class TrainingPlan:
         patience: epochs without an improvement after which it ends.
         least_gain: what counts as an improvement of the validation loss.
         mask_items: drop 0 to K - 1 of the items of each modality at random while training.
+        patch_share: share of each picture's tokens that a step of training sees, drawn at random: fewer cost less time
+            and change little (PatchDropout, arXiv 2208.07220).
         seed: decides weights, order and draws; with the same seed a run on a processor is the same.
     """
 
     loss: Loss = "image"
+    contrast: float = 0.0
     shown: int = 5
     epochs: int = 100
     batch: int = 512
@@ -83,6 +94,7 @@ class TrainingPlan:
     patience: int = 10
     least_gain: float = 5e-4
     mask_items: bool = False
+    patch_share: float = 1.0
     seed: int = 1
 
 
@@ -105,16 +117,20 @@ class Run:
         model: what is trained; it ends with the best weights.
         plan: how.
         device: where.
+        precision: arithmetic of the forward pass; ``auto`` is bf16 where the device has it.
     """
 
     model: AttentiveSummarizer
     plan: TrainingPlan
-    device: torch.device
+    device: torch.device = CPU
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
     epochs: list[Epoch] = field(default_factory=list)
     _best: dict[str, Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.model.to(self.device)
+        native = self.device.type != "cpu" or computes_bf16()
+        self._half = self.precision == "bf16" or (self.precision == "auto" and native)
         settings = {"lr": self.plan.rate, "weight_decay": self.plan.weight_decay}
         self._optimizer = torch.optim.AdamW(self.model.parameters(), **settings)
 
@@ -164,9 +180,9 @@ class Run:
         return min((epoch.validation_loss for epoch in self.epochs), default=math.inf)
 
     def validate(self, examples: Examples) -> tuple[float, float]:
-        """Mean loss and hits@1 in the batch, over the first query of each target."""
+        """Mean loss and hits@1 in the batch, over the first query for each target."""
         self.model.eval()
-        _, first = np.unique(examples.target_of, return_index=True)
+        _, first = np.unique(examples.targets, return_index=True)
         losses, hits = [], []
         with torch.inference_mode():
             for rows in _batches(first, self.plan.batch):
@@ -181,10 +197,10 @@ class Run:
         for group in self._optimizer.param_groups:
             group["lr"] = self.plan.rate * 0.5 * (1 + math.cos(math.pi * number / self.plan.epochs))
         self.model.train()
-        rows, total = draw_queries(examples.target_of, rng), 0.0
+        rows, total = draw_queries(examples.targets, rng), 0.0
         steps = math.ceil(len(rows) / self.plan.batch)
         for step, chosen in enumerate(_batches(rows, self.plan.batch), start=1):
-            losses, _ = self._losses(examples, chosen, rng if self.plan.mask_items else None)
+            losses, _ = self._losses(examples, chosen, rng)
             loss = losses.mean()
             if not torch.isfinite(loss):
                 raise ValueError(f"found a loss of {loss.item()} in epoch {number + 1}; expected a finite number")
@@ -198,21 +214,34 @@ class Run:
 
     def _losses(self, examples: Examples, rows: Rows, rng: np.random.Generator | None) -> tuple[Tensor, Tensor]:
         """Of each of ``rows`` the loss, and whether its summary is nearest to its own target in the batch."""
-        batch = token_batch(examples, rows, self.plan.shown, rng).to(self.device)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=computes_bf16(self.device)):
+        batch = token_batch(examples, rows, self.plan, rng).to(self.device)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self._half):
             summaries = self.model(batch)
         summaries = functional.normalize(summaries.float(), dim=1)
-        images = torch.from_numpy(examples.target_images[examples.target_of[rows]]).to(self.device)
-        hits = (summaries @ images.T).argmax(dim=1) == torch.arange(len(rows), device=self.device)
+        images = torch.from_numpy(examples.vectors[examples.targets[rows]]).to(self.device)
+        cosines, own = summaries @ images.T, torch.arange(len(rows), device=self.device)
         loss = summaries.new_zeros(len(rows))
         if self.plan.loss != "caption":
-            loss = loss + 0.5 * (1 - (summaries * images).sum(dim=1))
+            loss = loss + 0.5 * (1 - cosines.diagonal())
         if self.plan.loss != "image":
-            if examples.target_captions is None:
-                raise ValueError(f"found no other captions of the targets; the loss {self.plan.loss!r} needs some")
-            captions = torch.from_numpy(examples.target_captions[rows]).to(self.device)
-            loss = loss + 0.5 * (1 - (summaries * captions).sum(dim=1))
-        return loss, hits
+            loss = loss + 0.5 * (1 - (summaries * self._captions(examples, rows)).sum(dim=1))
+        if self.plan.contrast:
+            logits = torch.cat([cosines, self._to_others(examples, rows, summaries)], dim=1) / TEMPERATURE
+            loss = loss + self.plan.contrast * functional.cross_entropy(logits, own, reduction="none")
+        return loss, cosines.argmax(dim=1) == own
+
+    def _captions(self, examples: Examples, rows: Rows) -> Tensor:
+        """Mean vectors (b, d) of the other captions of the targets of ``rows``."""
+        if examples.other_captions is None:
+            raise ValueError(f"found no other captions of the targets; the loss {self.plan.loss!r} needs some")
+        return torch.from_numpy(examples.other_captions[rows]).to(self.device)
+
+    def _to_others(self, examples: Examples, rows: Rows, summaries: Tensor) -> Tensor:
+        """Cosines (b, K) of summaries to the pictures shown; minus infinity for the target and where nothing is."""
+        shown = examples.shown[rows, : self.plan.shown]
+        pictures = torch.from_numpy(examples.vectors[shown]).to(self.device)
+        left_out = torch.from_numpy((shown < 0) | (shown == examples.targets[rows][:, None])).to(self.device)
+        return torch.einsum("bd,bkd->bk", summaries, pictures).masked_fill(left_out, -torch.inf)
 
     def _stalled(self) -> bool:
         """Whether the last ``patience`` epochs improved nothing."""
@@ -244,25 +273,24 @@ class Run:
 
 
 def token_batch(
-    examples: Examples, rows: Rows, most: int, rng: np.random.Generator | None = None
+    examples: Examples, rows: Rows, plan: TrainingPlan, rng: np.random.Generator | None = None
 ) -> TokenBatch:
-    """Tokens of the queries ``rows`` (b,) and of the first ``most`` items shown for each.
-
-    With ``rng`` 0 to K - 1 items of each modality are left out at random.
-    """
-    query = examples.queries.take(rows)
-    shown = examples.shown[rows, :most]
+    """Tokens of the queries ``rows`` (b,) and of the first K items shown for each; with ``rng``, as in training."""
+    query, shown = examples.queries.take(rows), examples.shown[rows, : plan.shown]
     parts: list[Tensor | None] = []
-    for table in (examples.captions, examples.images):
-        items = None if table is None else table.take(_some(shown, rng).ravel())
-        parts += [None, None] if items is None else [part.unflatten(0, shown.shape) for part in items.dense()]
+    for table, share in ((examples.captions, 1.0), (examples.images, plan.patch_share)):
+        if table is None:
+            parts += [None, None]
+            continue
+        items = _some(shown, rng) if rng is not None and plan.mask_items else shown
+        parts += [part.unflatten(0, shown.shape) for part in table.take(items.ravel(), share=share, rng=rng).dense()]
     return TokenBatch(*query.dense(), *parts)
 
 
-def draw_queries(target_of: Rows, rng: np.random.Generator) -> Rows:
-    """One query of each target, in random order."""
-    order = rng.permutation(len(target_of))
-    _, first = np.unique(target_of[order], return_index=True)
+def draw_queries(targets: Rows, rng: np.random.Generator) -> Rows:
+    """One query for each target (n,), in random order."""
+    order = rng.permutation(len(targets))
+    _, first = np.unique(targets[order], return_index=True)
     return rng.permutation(order[first])
 
 
@@ -271,9 +299,7 @@ def _batches(rows: Rows, size: int) -> Iterator[Rows]:
         yield rows[start : start + size]
 
 
-def _some(shown: Rows, rng: np.random.Generator | None) -> Rows:
-    """Items (b, K), of which ``rng``, if there is one, leaves out 0 to K - 1 in each row."""
-    if rng is None:
-        return shown
+def _some(shown: Rows, rng: np.random.Generator) -> Rows:
+    """Items (b, K) without 0 to K - 1 of each row."""
     ranks = rng.permuted(np.tile(np.arange(shown.shape[1]), (len(shown), 1)), axis=1)
     return np.where(ranks < rng.integers(0, shown.shape[1], (len(shown), 1)), -1, shown)

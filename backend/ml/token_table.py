@@ -60,12 +60,19 @@ class TokenTable:
         """Tokens of the longest subject."""
         return int(np.diff(self.starts).max(initial=0))
 
-    def take(self, subjects: NDArray[np.int64]) -> TokenRows:
-        """Tokens of ``subjects`` (b,); a negative number has none."""
+    def take(
+        self, subjects: NDArray[np.int64], *, share: float = 1.0, rng: np.random.Generator | None = None
+    ) -> TokenRows:
+        """Tokens of ``subjects`` (b,), or with ``rng`` a random ``share`` of each; a negative number has none."""
         known = np.maximum(subjects, 0)
         lengths = np.where(subjects < 0, 0, self.starts[known + 1] - self.starts[known])
-        present = np.arange(lengths.max(initial=0)) < lengths[:, None]
-        rows = (self.starts[known][:, None] + np.arange(present.shape[1]))[present]
+        places = np.broadcast_to(np.arange(lengths.max(initial=0)), (len(subjects), lengths.max(initial=0)))
+        if rng is not None and share < 1:
+            drawn = np.where(places < lengths[:, None], rng.random(places.shape, np.float32), 2)
+            lengths = np.ceil(share * lengths).astype(np.int64)
+            places = np.argsort(drawn, axis=1)[:, : lengths.max(initial=0)]  # those that are there come first
+        present = np.arange(places.shape[1]) < lengths[:, None]
+        rows = (self.starts[known][:, None] + places)[present]
         values = np.zeros((*present.shape, self.width), np.int8)
         scales = np.zeros(present.shape, np.float16)
         values[present], scales[present] = self.values[rows], self.scales[rows]
