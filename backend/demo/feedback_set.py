@@ -20,7 +20,7 @@ from backend.demo.captions import visual_caption
 from backend.demo.drawing import draw
 from backend.demo.training_set import SIDE, Progress
 from backend.ml.encoder import Encoder
-from backend.ml.summarizer_training import Examples
+from backend.ml.summarizer_training import Examples, first_found
 from backend.ml.token_table import TokenTable, TokenWriter
 
 CHUNK = 250
@@ -28,9 +28,7 @@ FIRST_SEED = 2_000_000_000
 """Seeds of drawings from here on are used neither by the encoder's training nor by the shop."""
 
 SHOWN = 5
-QUERIES_AT_ONCE = 1000
 Vectors = NDArray[np.float32]
-Rows = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -41,15 +39,15 @@ class Gallery:
         items: n of them, all different.
         pictures: (n, d).
         captions: (n, d).
-        patches: of each picture.
-        words: of each caption.
+        patches: tokens of each picture.
+        words: (L, Dt) tokens of each caption.
     """
 
     items: list[Item]
     pictures: Vectors
     captions: Vectors
     patches: TokenTable
-    words: TokenTable
+    words: list[Vectors]
 
 
 def designs(seed: int, *, held_out: bool) -> Iterator[Item]:
@@ -91,8 +89,7 @@ def gallery(
     if not vectors.exists():
         directory.mkdir(parents=True, exist_ok=True)
         np.save(vectors, _encode_drawings(stem, encoder, items, seed, workers, progress))
-    words = TokenTable.of(captions.tokens, encoder.word_width)
-    return Gallery(items, np.load(vectors), captions.vectors, TokenTable.open(stem), words)
+    return Gallery(items, np.load(vectors), captions.vectors, TokenTable.open(stem), captions.tokens)
 
 
 def stored_captions(items: Sequence[Item], seed: int) -> list[str]:
@@ -131,8 +128,8 @@ def examples(
     *,
     queries: int,
     by_caption: float,
-) -> tuple[Examples, Vectors]:
-    """``queries`` phrases for each item with what is found for each, and their unit vectors (n, d).
+) -> Examples:
+    """``queries`` phrases for each item, and what is found for each.
 
     Args:
         held: what is searched, and asked for.
@@ -147,17 +144,9 @@ def examples(
     targets = np.repeat(np.arange(len(held.items)), queries)
     asked = encoder.encode_texts_with_tokens([phrase(held.items[row], random) for row in targets])
     weights = np.array([random.random() < by_caption for _ in targets], np.float32)
-    shown = [
-        search(asked.vectors[rows], held, weights[rows])
-        for rows in np.array_split(np.arange(len(targets)), -(-len(targets) // QUERIES_AT_ONCE))
-    ]
-    words = TokenTable.of(asked.tokens, encoder.word_width)
-    return Examples(words, targets, np.concatenate(shown), held.patches, held.words, held.pictures), asked.vectors
-
-
-def search(queries: Vectors, held: Gallery, caption_weights: Vectors) -> Rows:
-    """The first five items (n, 5) for queries (n, d), whose captions count so much beside their pictures (n,)."""
-    scores = queries @ held.pictures.T + caption_weights[:, None] * (queries @ held.captions.T)
-    some = np.argpartition(-scores, SHOWN, axis=1)[:, :SHOWN]
-    order = np.argsort(-np.take_along_axis(scores, some, axis=1), axis=1, kind="stable")
-    return np.take_along_axis(some, order, axis=1)
+    # q·v + w·q·c is one product of longer vectors
+    both = np.hstack([asked.vectors, weights[:, None] * asked.vectors])
+    shown = first_found(both, np.hstack([held.pictures, held.captions]), SHOWN)
+    words = TokenTable.of([*held.words, *asked.tokens], encoder.word_width)
+    rows = len(held.items) + np.arange(len(targets))
+    return Examples(words, rows, targets, shown, shown, held.patches, held.pictures)

@@ -46,7 +46,7 @@ def training_sets(
     found = []
     for offset, count in enumerate(counts):
         drawn = gallery(directory, encoder, count, seed + offset, workers, _say_drawn, held_out=False)
-        found.append(examples(drawn, encoder, phrase, seed + offset, queries=QUERIES, by_caption=BY_CAPTION)[0])
+        found.append(examples(drawn, encoder, phrase, seed + offset, queries=QUERIES, by_caption=BY_CAPTION))
     return found[0], found[1]
 
 

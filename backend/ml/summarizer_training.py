@@ -36,29 +36,32 @@ class Examples:
     """What a summarizer learns from: n queries for some of m items, and the items that were shown for each.
 
     Args:
-        queries: word tokens of the n queries.
+        words: tokens of captions and queries, or of queries alone.
+        asked: (n,) row of ``words`` that each query is.
         targets: (n,) the item that each query asks for.
         shown: (n, K) items shown for each query, best first; negative where fewer were found.
         images: patch tokens of the items, or None.
-        captions: word tokens of the items' captions, or None.
+        captions_shown: (n, K) rows of ``words`` that the items shown speak through, negative where one has none; or
+            None where none has. The query itself must not be among them.
         vectors: (m, d) unit vectors of the items' pictures.
         other_captions: (n, d) what the caption loss is to reach for each query: the mean of the unit vectors of the
             target's other captions, or None.
     """
 
-    queries: TokenTable
+    words: TokenTable
+    asked: Rows
     targets: Rows
     shown: Rows
+    captions_shown: Rows | None
     images: TokenTable | None
-    captions: TokenTable | None
     vectors: NDArray[np.float32]
     other_captions: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
-        if self.images is None and self.captions is None:
+        if self.images is None and self.captions_shown is None:
             raise ValueError("found neither patch tokens nor caption tokens; expected one of them at least")
-        if not len(self.queries) == len(self.targets) == len(self.shown):
-            counts = (len(self.queries), len(self.targets), len(self.shown))
+        if not len(self.asked) == len(self.targets) == len(self.shown):
+            counts = (len(self.asked), len(self.targets), len(self.shown))
             raise ValueError(f"found {counts} queries, targets and lists of shown items; expected as many of each")
 
 
@@ -276,15 +279,33 @@ def token_batch(
     examples: Examples, rows: Rows, plan: TrainingPlan, rng: np.random.Generator | None = None
 ) -> TokenBatch:
     """Tokens of the queries ``rows`` (b,) and of the first K items shown for each; with ``rng``, as in training."""
-    query, shown = examples.queries.take(rows), examples.shown[rows, : plan.shown]
-    parts: list[Tensor | None] = []
-    for table, share in ((examples.captions, 1.0), (examples.images, plan.patch_share)):
-        if table is None:
+    query, parts = examples.words.take(examples.asked[rows]), list[Tensor | None]()
+    sides = (
+        (examples.words, examples.captions_shown, 1.0),
+        (examples.images, examples.shown, plan.patch_share),
+    )
+    for table, kept, share in sides:
+        if table is None or kept is None:
             parts += [None, None]
             continue
+        shown = kept[rows, : plan.shown]
         items = _some(shown, rng) if rng is not None and plan.mask_items else shown
         parts += [part.unflatten(0, shown.shape) for part in table.take(items.ravel(), share=share, rng=rng).dense()]
     return TokenBatch(*query.dense(), *parts)
+
+
+def first_found(
+    queries: NDArray[np.float32], pictures: NDArray[np.float32], count: int, *, at_once: int = 1000
+) -> Rows:
+    """The ``count`` of the pictures (m, d) nearest to each query (n, d), best first; -1 behind the last: (n, count)."""
+    found = np.full((len(queries), count), -1, np.int64)
+    most = min(count, len(pictures))
+    for start in range(0, len(queries), at_once):
+        scores = queries[start : start + at_once] @ pictures.T
+        some = np.argpartition(-scores, most - 1, axis=1)[:, :most]
+        order = np.argsort(-np.take_along_axis(scores, some, axis=1), axis=1, kind="stable")
+        found[start : start + at_once, :most] = np.take_along_axis(some, order, axis=1)
+    return found
 
 
 def draw_queries(targets: Rows, rng: np.random.Generator) -> Rows:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +37,7 @@ def network(seed: int = 1) -> AttentiveSummarizer:
     return AttentiveSummarizer(SummarizerConfig(8, 8, 8, width=16, heads=2))
 
 
-def planted(items: int, seed: int, *, captions: bool = True) -> Examples:
+def planted(items: int, seed: int) -> Examples:
     """Two queries for each item, which is among the three shown; its tokens say what it is, as its query does."""
     rng = np.random.default_rng(seed)
     vectors = rng.normal(size=(items, 8)).astype(np.float32)
@@ -45,9 +46,8 @@ def planted(items: int, seed: int, *, captions: bool = True) -> Examples:
     others = rng.integers(0, items, (2 * items, 2))
     shown = np.concatenate([targets[:, None], others], axis=1)
     patches = TokenTable.of([np.stack([one, -one]) for one in vectors], 8)
-    words = TokenTable.of([one[None] for one in vectors], 8) if captions else None
-    queries = TokenTable.of([vectors[row][None] for row in targets], 8)
-    return Examples(queries, targets, shown, patches, words, vectors, vectors[targets])
+    words = TokenTable.of([one[None] for one in vectors], 8)
+    return Examples(words, targets, targets, shown, shown, patches, vectors, vectors[targets])
 
 
 def test_a_planted_task_is_learned_and_the_best_weights_are_kept() -> None:
@@ -102,7 +102,7 @@ def test_losses_are_halves_of_one_minus_cosines(loss: str, parts: tuple[float, f
     """(3) to (5): each part counts by half, alone as well."""
     data = planted(5, 3)
     captions = np.roll(data.vectors, 1, axis=1)[data.targets]
-    data = Examples(data.queries, data.targets, data.shown, data.images, data.captions, data.vectors, captions)
+    data = replace(data, other_captions=captions)
     run = Run(network(), TrainingPlan(loss=loss, shown=3), precision="fp32")  # type: ignore[arg-type]
     rows = np.arange(0, 10, 2)
     with torch.inference_mode():
@@ -115,7 +115,8 @@ def test_losses_are_halves_of_one_minus_cosines(loss: str, parts: tuple[float, f
 def test_contrast_is_a_cross_entropy_over_the_batch_and_what_was_shown() -> None:
     """One query, whose list holds its target and one other: log(1 + exp((cos other - cos target) / T))."""
     data = planted(2, 4)
-    data = Examples(data.queries, data.targets, np.array([[0, 1, -1]] * 4), data.images, data.captions, data.vectors)
+    lists = np.array([[0, 1, -1]] * 4)
+    data = replace(data, shown=lists, captions_shown=lists)
     run = Run(network(), TrainingPlan(contrast=1.0, shown=3, batch=1), precision="fp32")
     with torch.inference_mode():
         summary = torch.nn.functional.normalize(run.model(token_batch(data, np.array([0]), run.plan)), dim=1).numpy()[0]
@@ -126,7 +127,7 @@ def test_contrast_is_a_cross_entropy_over_the_batch_and_what_was_shown() -> None
 
 def test_the_caption_loss_needs_captions() -> None:
     data = planted(4, 1)
-    data = Examples(data.queries, data.targets, data.shown, data.images, data.captions, data.vectors)
+    data = replace(data, other_captions=None)
     with pytest.raises(ValueError, match="other captions"):
         Run(network(), TrainingPlan(loss="both", shown=3)).validate(data)
 
@@ -134,9 +135,9 @@ def test_the_caption_loss_needs_captions() -> None:
 def test_examples_need_tokens_and_lists_for_each_query() -> None:
     data = planted(4, 1)
     with pytest.raises(ValueError, match="neither"):
-        Examples(data.queries, data.targets, data.shown, None, None, data.vectors)
+        replace(data, images=None, captions_shown=None)
     with pytest.raises(ValueError, match="as many"):
-        Examples(data.queries, data.targets[:3], data.shown, data.images, None, data.vectors)
+        replace(data, targets=data.targets[:3])
 
 
 def test_an_epoch_asks_once_for_each_target() -> None:
