@@ -25,6 +25,7 @@ from backend.commands import (
     run,
     schema,
     shop,
+    train,
     webhooks,
 )
 from backend.errors import AppError
@@ -37,6 +38,7 @@ COMMANDS: tuple[ModuleType, ...] = (
     builds,
     imports,
     shop,
+    train,
     images,
     captions,
     webhooks,

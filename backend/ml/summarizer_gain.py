@@ -27,14 +27,15 @@ class Gain:
 def measure_gain(
     summarizer: Summarizer, examples: Examples, queries: Matrix, captions: Matrix, gallery: Rows, *, most: int = 500
 ) -> Gain:
-    """The gain of ``afs`` as published over up to ``most`` of the examples, drawn with a fixed seed.
+    """The gain of ``afs`` as published over some of the examples, drawn with a fixed seed.
 
     Args:
         summarizer: what is measured.
         examples: not those that it learned from.
         queries: (n, d) unit vectors of their queries.
         captions: (c, d) unit vectors of what ``examples.captions_shown`` points to.
-        gallery: pictures that are searched.
+        gallery: pictures that are searched, in ascending order.
+        most: queries measured.
     """
     rows = np.sort(np.random.default_rng(7).permutation(len(examples.asked))[:most])
     moved = np.stack([_refined(summarizer, examples, queries[row], captions, int(row)) for row in rows])
