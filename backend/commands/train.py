@@ -73,7 +73,7 @@ def summarizer(
 
     _require_whole(dataset, out, promote=promote)
     plan = TrainingPlan(
-        loss=loss.value,  # type: ignore[arg-type]
+        loss=loss.value,
         contrast=contrast,
         shown=shown,
         mask_items=mask_items,

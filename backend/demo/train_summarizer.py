@@ -17,12 +17,12 @@ from backend.demo.captions import training_caption
 from backend.demo.feedback_set import examples, gallery
 from backend.ml.encoder import Encoder, load_encoder
 from backend.ml.summarizer import AttentiveSummarizer, SummarizerConfig, dump_summarizer
-from backend.ml.summarizer_training import Epoch, Examples, Run, TrainingPlan
+from backend.ml.summarizer_training import Epoch, Examples, Run, TrainingPlan, begin_by_matching
 
 ENCODER = Path(__file__).parent / "encoder"
 FILE = "morelike_summarizer.safetensors"
 CACHE = Path(tempfile.gettempdir()) / "morelike-demo-feedback"
-QUERIES = 5
+QUERIES = 1
 """Phrases of each thing, one of which is asked with an epoch."""
 
 BY_CAPTION = 0.5
@@ -36,7 +36,9 @@ PATCH_SHARE = 0.4
 def network(encoder: Encoder, seed: int) -> AttentiveSummarizer:
     """A fresh summarizer of the demo's size: width 256, 4 heads, 1.7 million parameters."""
     torch.manual_seed(seed)
-    return AttentiveSummarizer(SummarizerConfig(encoder.word_width, encoder.layout.width, encoder.dim, 256, 4))
+    fresh = AttentiveSummarizer(SummarizerConfig(encoder.word_width, encoder.layout.width, encoder.dim, 256, 4))
+    begin_by_matching(fresh)
+    return fresh
 
 
 def training_sets(
@@ -59,12 +61,12 @@ def main() -> None:
     """Read the command line, draw and encode what is missing, train, and write the best weights in fp16."""
     parser = argparse.ArgumentParser(description="Train the demo's summarizer on drawings.")
     parser.add_argument("--out", type=Path, required=True, help="folder for the checkpoint and the weights")
-    parser.add_argument("--epochs", type=int, default=40)
+    parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--count", type=int, default=20_000, help="things to learn from")
-    parser.add_argument("--batch", type=int, default=256)
+    parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--rate", type=float, default=1e-3)
-    parser.add_argument("--contrast", type=float, default=0.0, help="weight of the contrast among pictures")
+    parser.add_argument("--contrast", type=float, default=0.05, help="weight of the contrast among pictures")
     parser.add_argument("--drawings", type=Path, default=CACHE, help="folder for what the encoder made of the drawings")
     parser.add_argument("--workers", type=int, default=2, help="processes that draw")
     choice = parser.parse_args()
