@@ -1,8 +1,8 @@
 """What feedback gains on drawings nobody has seen: `python benchmarks/demo_feedback.py [--things 3000 --queries 1000]`.
 
 Things of combinations that neither the encoder nor the summarizer learned from, half of them with near twins that
-differ in one attribute. A query leaves out up to two of a thing's attributes, in phrasings of their own; the thing itself is
-right, though others may have all that is named. Pictures alone are searched, as in the paper.
+differ in one attribute. A query leaves out up to two of a thing's attributes, in phrasings of their own; the thing
+itself is right, though others may have all that is named. Pictures alone are searched, as in the paper.
 """
 
 import argparse
@@ -25,6 +25,7 @@ from backend.ml.summarizer_training import first_found
 
 SEED = 11
 STRONGER = Mix(0.6, 0.2, 0.2)
+STRONGEST = Mix(0.6, 0.4, 0.2)
 POLICIES = {
     "none": Policy(strategy="none"),
     "prf": Policy(strategy="prf"),
@@ -32,6 +33,7 @@ POLICIES = {
     "grf, unit": Policy(strategy="grf", grf=Mix()),
     "afs": Policy(strategy="afs"),
     "afs, .6/.2/.2": Policy(strategy="afs", afs=STRONGER),
+    "afs, .6/.4/.2": Policy(strategy="afs", afs=STRONGEST),
     "afs_images": Policy(strategy="afs_images"),
     "explicit": Policy(strategy="text"),
 }
