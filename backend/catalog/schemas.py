@@ -84,7 +84,10 @@ def _image_source(value: str) -> str:
 def _instant(value: datetime) -> datetime:
     if value < _EARLIEST:
         raise ValueError("a time after 1970")
-    return value.astimezone(UTC)
+    try:
+        return value.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("a time before the year 10000") from error
 
 
 Line = Annotated[str, StringConstraints(strip_whitespace=True), AfterValidator(_on_one_line)]

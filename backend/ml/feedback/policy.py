@@ -15,8 +15,14 @@ NegativeNorm = Literal["raw", "convex", "unit"]
 
 _STRICT: dict[str, str | bool] = {"extra": "forbid", "allow_inf_nan": False}
 
-
 NegativeWeighting = Literal["uniform", "attention", "similarity"]
+
+LEAST, MOST = 0.001, 1000.0
+"""Weights and temperatures lie between: beyond, single precision has no sum of vectors."""
+
+
+def _are_weights(*values: float) -> bool:
+    return all(value == 0 or LEAST <= value <= MOST for value in values)
 
 
 @dataclass(frozen=True)
@@ -24,9 +30,9 @@ class Mix:
     """q' = n(alpha * q + beta * p - gamma * m), and how p and m are scaled before.
 
     Args:
-        alpha: weight of the query, above 0.
-        beta: weight of the positive vector p, 0 or more.
-        gamma: weight of the negative vector m, 0 or more.
+        alpha: weight of the query, ``LEAST`` to ``MOST``.
+        beta: weight of the positive vector p, likewise or 0.
+        gamma: weight of the negative vector m, likewise or 0.
         positive_norm: p as summed, or at unit length.
         negative_norm: m as summed, divided by the sum of its weights, or at unit length.
     """
@@ -40,10 +46,10 @@ class Mix:
     negative_norm: NegativeNorm = "unit"
 
     def __post_init__(self) -> None:
-        if not self.alpha > 0:
-            raise ValueError(f"alpha {self.alpha}: expected above 0")
-        if min(self.beta, self.gamma) < 0:
-            raise ValueError(f"beta {self.beta}, gamma {self.gamma}: expected 0 or more")
+        if self.alpha == 0 or not _are_weights(self.alpha):
+            raise ValueError(f"alpha {self.alpha}: expected {LEAST} to {MOST}")
+        if not _are_weights(self.beta, self.gamma):
+            raise ValueError(f"beta {self.beta}, gamma {self.gamma}: expected 0, or {LEAST} to {MOST}")
 
 
 @dataclass(frozen=True)
@@ -84,8 +90,10 @@ class Likes:
     unjudged: bool = True
 
     def __post_init__(self) -> None:
-        if min(self.a, self.b, self.c) < 0:
-            raise ValueError(f"a {self.a}, b {self.b}, c {self.c}: expected 0 or more")
+        if not _are_weights(self.a, self.c):
+            raise ValueError(f"a {self.a}, c {self.c}: expected 0, or {LEAST} to {MOST}")
+        if not 0 <= self.b <= 10:
+            raise ValueError(f"b {self.b}: expected 0 to 10")
 
 
 @dataclass(frozen=True)
@@ -107,6 +115,10 @@ class Boxes:
     steered: Mix = Mix(0.5, 0.25, 0.25)
     strength: float = 5.0
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.strength <= 100:
+            raise ValueError(f"strength {self.strength}: expected 0 to 100")
+
 
 @dataclass(frozen=True)
 class NearestNeighbors:
@@ -125,6 +137,8 @@ class NearestNeighbors:
     def __post_init__(self) -> None:
         if self.k < 1:
             raise ValueError(f"k {self.k}: expected 1 or more")
+        if not _are_weights(self.a):
+            raise ValueError(f"a {self.a}: expected 0, or {LEAST} to {MOST}")
 
 
 @dataclass(frozen=True)
@@ -187,8 +201,8 @@ class Policy:
     def __post_init__(self) -> None:
         if not 1 <= self.k <= 100:
             raise ValueError(f"k {self.k}: expected 1 to 100")
-        if not (self.tau > 0 and self.tau_negative > 0):
-            raise ValueError(f"tau {self.tau}, tau_negative {self.tau_negative}: expected above 0")
+        if not (LEAST <= self.tau <= MOST and LEAST <= self.tau_negative <= MOST):
+            raise ValueError(f"tau {self.tau}, tau_negative {self.tau_negative}: expected {LEAST} to {MOST}")
         for budget in (self.drift_budget, self.list_budget):
             if not -1 <= budget < 1:
                 raise ValueError(f"drift_budget {self.drift_budget}, list_budget {self.list_budget}: expected -1 to 1")
