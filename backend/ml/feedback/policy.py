@@ -17,7 +17,7 @@ _STRICT: dict[str, str | bool] = {"extra": "forbid", "allow_inf_nan": False}
 
 NegativeWeighting = Literal["uniform", "attention", "similarity"]
 
-LEAST, MOST = 0.001, 1000.0
+LEAST, MOST = 1e-6, 1000.0
 """Weights and temperatures lie between: beyond, single precision has no sum of vectors."""
 
 
