@@ -71,7 +71,7 @@ class Summarizers:
             log.warning("summarizer_missing", summarizer=number)
             return None
         try:
-            loaded = load_summarizer(weights)
+            loaded = self._pool.submit(load_summarizer, weights).result()  # it tries the weights out
         except ValueError as error:
             log.warning("summarizer_not_loaded", summarizer=number, error=str(error))
             return None

@@ -76,7 +76,7 @@ def test_what_serves_is_loaded_once_and_answers_many_on_one_thread(
     assert where == {("summarizer_0", 1)}
     for seed, answer in enumerate(answers):
         expected = plain(alone, tokens(seed), captions=bool(seed % 2), steer_strength=3.0).vector
-        np.testing.assert_allclose(answer, expected, atol=1e-5)
+        np.testing.assert_allclose(answer, expected, atol=5e-3)  # bf16 where the processor computes in it
     summarizers.stop()
 
 
