@@ -17,7 +17,7 @@ from backend.demo.feedback_set import Gallery, gallery
 from backend.demo.train_summarizer import CACHE, ENCODER, FILE
 from backend.ml.encoder import Encoder, load_encoder
 from backend.ml.feedback.inputs import Feedback, Items, ItemTokens, Matrix, Query, Tokens
-from backend.ml.feedback.policy import Mix, Policy
+from backend.ml.feedback.policy import BUILT_IN, Mix, Policy
 from backend.ml.feedback.update import refine
 from backend.ml.metrics import paired_bootstrap, reciprocal_rank, target_ranks
 from backend.ml.summarizer import TokenSummarizer, load_summarizer
@@ -34,7 +34,11 @@ POLICIES = {
     "afs": Policy(strategy="afs"),
     "afs, .6/.2/.2": Policy(strategy="afs", afs=STRONGER),
     "afs, .6/.4/.2": Policy(strategy="afs", afs=STRONGEST),
+    "afs, .6/.2/.2, similarity": Policy(strategy="afs", afs=STRONGER, negative_weighting="similarity"),
+    "afs, .6/.4/.2, similarity": Policy(strategy="afs", afs=STRONGEST, negative_weighting="similarity"),
+    "grf, unit, .8/.2/.2": Policy(strategy="grf", grf=Mix(0.8, 0.2, 0.2)),
     "afs_images": Policy(strategy="afs_images"),
+    "auto": BUILT_IN["auto"],
     "explicit": Policy(strategy="text"),
 }
 
@@ -63,7 +67,7 @@ class Sessions:
         feedback = Feedback(
             items,
             words=self.said[turn][row] if policy.strategy == "text" else None,
-            tokens=self._tokens(row, shown) if policy.strategy.startswith("afs") else None,
+            tokens=self._tokens(row, shown) if policy.strategy in ("afs", "afs_images", "auto") else None,
         )
         start, current = Query(self.starts[row], self.starts[row]), Query(now, now)
         moved: Matrix = refine(policy, start, current, feedback, summarizer=self.summarizer).query.image

@@ -61,7 +61,7 @@ def main_strategies(available: Available, *, accumulate: bool = True) -> list[St
     if available.captions:
         rows += [Strategy("grf, as published", BUILT_IN["grf"]), Strategy("grf, unit", _unit_grf())]
     if available.summarizers and available.captions:
-        rows.append(Strategy("afs", BUILT_IN["afs"]))
+        rows += [Strategy("afs", BUILT_IN["afs"]), Strategy("afs, hard negatives", _hard_afs())]
     if available.summarizers:
         rows.append(Strategy("afs, images only", BUILT_IN["afs_images"]))
     if available.words:
@@ -82,6 +82,11 @@ def studies(available: Available, names: Sequence[str] | None = None) -> list[St
         if (names is None or name in names) and (strategies := list(make(available)))
     ]
     return [study for study in made if len(study.strategies) > 1]
+
+
+def _hard_afs() -> Policy:
+    """AFS as ``auto`` mixes it: its negatives are the products of the list that resemble the query least."""
+    return replace(BUILT_IN["auto"], strategy="afs", gate=False, list_budget=-1.0, drift_budget=-1.0)
 
 
 def _unit_grf() -> Policy:
@@ -144,6 +149,7 @@ def _by_negatives(available: Available) -> Iterator[Strategy]:
     for tau in NEGATIVE_TEMPERATURES:
         attended = replace(policy, negative_weighting="attention", tau_negative=tau)
         yield Strategy(f"{name}, attention, tau {tau:g}", attended)
+    yield Strategy(f"{name}, by similarity", replace(policy, negative_weighting="similarity"))
     yield Strategy(f"{name}, no negative", _with_mix(policy, gamma=0.0))
 
 

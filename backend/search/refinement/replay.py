@@ -68,6 +68,7 @@ class Step:
 
     Args:
         outcome: of the turn.
+        position: where the session stands behind it.
         vectors: for the collections.
         shown: id of each product that ``outcome.relevance`` and ``outcome.summary`` are of, and what stood for it.
         judged: likewise of each that was judged.
@@ -75,6 +76,7 @@ class Step:
     """
 
     outcome: Outcome
+    position: Position
     vectors: QueryVectors
     shown: Mapping[str, Subjects]
     judged: Mapping[str, Subjects]
@@ -148,7 +150,7 @@ class Replay:
         if remember:
             self._remember(serving, question, turns, position)
         gone = [known[one].number for one in left_out if one in known]
-        return Step(outcome, self._asked(serving, position, gone), _subjects(shown), _subjects(judged), known)
+        return Step(outcome, position, self._asked(serving, position, gone), _subjects(shown), _subjects(judged), known)
 
     def _refined(
         self, serving: Serving, before: Position, turn: Turn, feedback: Feedback, worst: Items | None
@@ -188,8 +190,7 @@ class Replay:
             known = self._cached(serving, question, turns)
             if known is not None:
                 return known
-            self.step(serving, question, turns)
-            return self._cached(serving, question, turns)
+            return self.step(serving, question, turns).position
         if question == Question():
             return None
         found = self._queries.vectors(serving, question)
