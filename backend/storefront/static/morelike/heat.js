@@ -3,14 +3,15 @@
 import {h} from "./elements.js";
 
 const SHADE = [22, 18, 40];
-const DARKEST = 0.74;
+const DARKEST = 0.7;
+const LIFT = 0.4;  // attention is peaked, one patch in hundreds gets most of it: what got a hundredth is to be seen, too
 
 /** What lies over a picture: dark where nobody looked. What holds both must be as large as the picture and hide what hangs over. */
 export function lightOf({rows, columns, values, area: [x1, y1, x2, y2]}) {
   const canvas = h("canvas", {class: "light", width: String(columns), height: String(rows), "aria-hidden": "true"});
   const context = canvas.getContext("2d");
   const pixels = context.createImageData(columns, rows);
-  values.flat().forEach((value, place) => pixels.data.set([...SHADE, 255 * DARKEST * (1 - value)], place * 4));
+  values.flat().forEach((value, place) => pixels.data.set([...SHADE, 255 * DARKEST * (1 - value ** LIFT)], place * 4));
   context.putImageData(pixels, 0, 0);
   // a canvas is stretched smoothly, so few patches make a soft light
   Object.assign(canvas.style, {left: `${x1 * 100}%`, top: `${y1 * 100}%`, width: `${(x2 - x1) * 100}%`, height: `${(y2 - y1) * 100}%`});
