@@ -166,8 +166,8 @@ def test_the_door_needs_no_key_and_the_list_an_admins(api: TestClient, keys: Key
         assert api.post("/v1/deliveries:replay", json={"ids": [1]}, headers=key).status_code == status
 
 
-def test_what_was_taken_in_is_on_disk_once_it_has_settled(database_url: str, session: Session) -> None:
-    engine = connect(database_url, single_statements=True)
+def test_what_was_taken_in_is_on_disk_once_it_has_settled(quiet_server: str, session: Session) -> None:
+    engine = connect(quiet_server, single_statements=True)
     for durable in (False, True):
         inbox = Inbox(engine, {"generic": ("0123456789abcdef",)}, durable=durable)
         body = b'{"id": "%d", "title": "T"}' % durable
