@@ -11,11 +11,12 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from backend.blobs import content_hash
 from backend.catalog.pictures import decode
-from backend.db import commit_asynchronously, session_scope
+from backend.db import session_scope
 from backend.errors import Conflict, NotFound, TooLarge, Unprocessable
 from backend.generations.serving import Serving
 from backend.http import SafeFetcher
 from backend.ml.scoring import Kind
+from backend.search.kept_vectors import KeptVectors
 from backend.search.query_encoders import QueryEncoders
 from backend.search.schemas import QueryImage
 from backend.search.vector_cache import VectorCache
@@ -112,6 +113,7 @@ class QueryEncoder:
     ) -> None:
         self._encoders = encoders
         self._cache = cache
+        self._kept = KeptVectors(cache, sessions)
         self._sessions = sessions
         self._fetcher = fetcher
         self._limits = limits
@@ -131,19 +133,17 @@ class QueryEncoder:
         """Encode a picture and return its content hash, by which ``vectors`` knows it.
 
         With ``keep`` its vector is kept among the features, so that a page can be continued when the cache was
-        emptied; as a ``query``, since a picture of the catalogue has tokens too. The picture itself is never kept.
+        emptied. The picture itself is never kept.
         """
         if len(data) > self._limits.max_bytes:
             raise TooLarge("this picture is too large", found=len(data), expected=f"{self._limits.max_bytes} bytes")
         key = content_hash(data)
-        vector = self._known_picture(serving, key)
-        if vector is None:
+        known = self._kept.find(serving, [key])
+        if not known:
             picture = decode(data, self._limits.max_pixels)
-            vector = self._cache.put(
-                serving.weights_hash, f"image:{key}", self._encoders.serving(serving).encode_image(picture)
-            )
+            known = self._kept.remember(serving, {key: self._encoders.serving(serving).encode_image(picture)})
         if keep:
-            self._keep_picture(serving, key, vector)
+            self._kept.keep(serving, known)
         return key
 
     def vectors(self, serving: Serving, question: Question) -> QueryVectors:
@@ -154,7 +154,7 @@ class QueryEncoder:
             words = self._text(serving, question.text)
             parts.append((words, words))
         if question.image_hash is not None:
-            seen = self._known_picture(serving, question.image_hash)
+            seen = self._kept.find(serving, [question.image_hash]).get(question.image_hash)
             if seen is None:
                 raise PictureForgotten("the picture of this search is no longer known; search by it again")
             parts.append((seen, seen))
@@ -192,24 +192,6 @@ class QueryEncoder:
         vector = self._encoders.serving(serving).encode_text(words)
         return self._cache.put(serving.weights_hash, f"text:{words}", vector)
 
-    def _known_picture(self, serving: Serving, key: str) -> Vector | None:
-        cached = self._cache.get(serving.weights_hash, f"image:{key}")
-        if cached is not None:
-            return cached
-        with session_scope(self._sessions) as session:
-            data = session.scalar(_FEATURE, {"encoder_id": serving.encoder_id, "subject": key})
-        if data is None:
-            return None
-        return self._cache.put(serving.weights_hash, f"image:{key}", np.frombuffer(data, dtype="<f4"))
-
-    def _keep_picture(self, serving: Serving, key: str, vector: Vector) -> None:
-        with session_scope(self._sessions) as session:
-            commit_asynchronously(session)
-            session.execute(
-                _KEEP_FEATURE,
-                {"encoder_id": serving.encoder_id, "subject": key, "vector": vector.astype("<f4").tobytes()},
-            )
-
     def _product(self, serving: Serving, product_id: str) -> tuple[int, Vector, Vector]:
         """Number of a product and what stands for it on each side: the mean of its pictures, of its captions."""
         with session_scope(self._sessions) as session:
@@ -242,17 +224,6 @@ def unit(vector: Vector) -> Vector:
     length = float(np.linalg.norm(vector))
     return np.asarray(vector / length if length > 1e-9 else vector, dtype=np.float32)
 
-
-_FEATURE = text(
-    "SELECT vector FROM features WHERE encoder_id = :encoder_id AND kind IN ('image', 'query') AND subject = :subject"
-    " LIMIT 1"
-)
-
-_KEEP_FEATURE = text(
-    "INSERT INTO features (encoder_id, kind, subject, vector) SELECT :encoder_id, 'query', :subject, :vector"
-    " WHERE NOT EXISTS (SELECT FROM features WHERE encoder_id = :encoder_id AND kind = 'image' AND subject = :subject)"
-    " ON CONFLICT DO NOTHING"
-)
 
 _PRODUCT_FEATURES = text(
     """

@@ -13,11 +13,11 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from backend.blobs import BlobStore
 from backend.catalog.pictures import decode, upright_size
-from backend.db import commit_asynchronously, session_scope
 from backend.errors import Conflict, Unprocessable
 from backend.generations.serving import Serving
 from backend.ml.feedback.inputs import Regions
 from backend.ml.regions import Box, pad_to_frame, steer_patches
+from backend.search.kept_vectors import KeptVectors
 from backend.search.query_encoders import QueryEncoders
 from backend.search.query_vectors import PictureLimits, through_query_head
 from backend.search.vector_cache import VectorCache
@@ -94,8 +94,7 @@ class RegionCrops:
         limits: PictureLimits,
     ) -> None:
         self._encoders = encoders
-        self._cache = cache
-        self._sessions = sessions
+        self._kept = KeptVectors(cache, sessions)
         self._blobs = blobs
         self._limits = limits
 
@@ -106,7 +105,7 @@ class RegionCrops:
             PictureGone: a picture is not kept, and its box was never encoded.
         """
         keys = {_key(box): box for box in boxes}
-        known = self._known(serving, keys)
+        known = self._kept.find(serving, keys)
         missing = {key: box for key, box in keys.items() if key not in known}
         if missing:
             known |= self._encoded(serving, missing)
@@ -128,20 +127,6 @@ class RegionCrops:
             masks[picture] = steer_patches(drawn, encoder.framing, encoder.layout, size)
         return masks
 
-    def _known(self, serving: Serving, keys: Mapping[str, DrawnBox]) -> dict[str, Vector]:
-        known = {key: self._cache.get(serving.weights_hash, f"region:{key}") for key in keys}
-        found = {key: vector for key, vector in known.items() if vector is not None}
-        if len(found) == len(keys):
-            return found
-        with session_scope(self._sessions) as session:
-            rows = session.execute(
-                _FEATURES, {"encoder_id": serving.encoder_id, "subjects": sorted(keys.keys() - found.keys())}
-            ).all()
-        for row in rows:
-            vector = np.frombuffer(row.vector, dtype="<f4")
-            found[row.subject] = self._cache.put(serving.weights_hash, f"region:{row.subject}", vector)
-        return found
-
     def _encoded(self, serving: Serving, boxes: Mapping[str, DrawnBox]) -> dict[str, Vector]:
         thread = self._encoders.serving(serving)
         crops: dict[str, Image.Image] = {}
@@ -152,16 +137,8 @@ class RegionCrops:
                 if box.picture == picture:
                     crops[key] = _small(pad_to_frame(crop(decoded, box.box), thread.encoder.framing))
         vectors = dict(zip(crops, thread.encode_images(list(crops.values())), strict=True))
-        with session_scope(self._sessions) as session:
-            commit_asynchronously(session)
-            session.execute(
-                _KEEP,
-                [
-                    {"encoder_id": serving.encoder_id, "subject": key, "vector": vector.astype("<f4").tobytes()}
-                    for key, vector in sorted(vectors.items())
-                ],
-            )
-        return {key: self._cache.put(serving.weights_hash, f"region:{key}", vector) for key, vector in vectors.items()}
+        self._kept.keep(serving, vectors)
+        return self._kept.remember(serving, vectors)
 
     def _picture(self, picture: str) -> Image.Image:
         try:
@@ -198,13 +175,3 @@ _PICTURES = text("""
                        ORDER BY i.position) AS pictures
     FROM products p WHERE p.id = ANY(CAST(:ids AS text[])) AND p.deleted_at IS NULL
 """)
-
-_FEATURES = text(
-    "SELECT subject, vector FROM features WHERE encoder_id = :encoder_id AND kind = 'query'"
-    " AND subject = ANY(CAST(:subjects AS text[]))"
-)
-
-_KEEP = text(
-    "INSERT INTO features (encoder_id, kind, subject, vector) VALUES (:encoder_id, 'query', :subject, :vector)"
-    " ON CONFLICT DO NOTHING"
-)

@@ -105,13 +105,14 @@ def test_pictures_are_found_by_their_place_and_a_place_too_far_says_what_there_i
 
 
 def test_boxes_on_several_pictures_keep_their_order(
-    shop: Shop, crops: RegionCrops, serving: Serving, halves: str
+    shop: Shop, encoders: QueryEncoders, serving: Serving, halves: str, redis_url: str
 ) -> None:
     large = Image.new("RGB", (3000, 2000), COLOURS["green"])
     green = shop.blobs.put(as_png(large))
     whole = (0.0, 0.0, 1.0, 1.0)
     boxes = [DrawnBox(halves, (0.0, 0.0, 0.5, 1.0), 1.0), DrawnBox(green, whole, 1.0), DrawnBox(halves, whole, 0.5)]
-    roomy = RegionCrops(crops._encoders, crops._cache, shop.sessions, shop.blobs, PictureLimits(1 << 24, 1 << 24))
+    cache = VectorCache(Redis.from_url(redis_url))
+    roomy = RegionCrops(encoders, cache, shop.sessions, shop.blobs, PictureLimits(1 << 24, 1 << 24))
     together = roomy.regions(serving, boxes).vectors
     alone = [roomy.regions(serving, [box]).vectors[0] for box in boxes]
     np.testing.assert_array_equal(together, alone)
