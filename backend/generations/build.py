@@ -2,9 +2,10 @@
 
     open        the encoder is opened and recorded
     create      the collections are made, empty
-    backfill    every product is embedded and written, while the live build goes on and comes first
+    backfill    every product is embedded and written, while the live build goes on and comes first; one with other
+                item heads on the live encoder is written from the stored features, and begins at `create`
     verify      counts, a sample of rows, recall against exact search; what is wrong is written again
-    calibrate   a generation is made on it: the build is ready
+    calibrate   a generation is made on it, or those that waited for it completed: the build is ready
     promote     it catches up once more, and goes live where that was asked for: one flip
 
 A step is left by an update that names it, in the transaction that holds the step's outcome: of two workers, or of one
@@ -16,42 +17,43 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import select, text, update
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session, sessionmaker
 
 from backend.access.audit import record
 from backend.db import session_scope
 from backend.errors import AppError
 from backend.generations.bootstrap import code_version
+from backend.generations.build_state import at_step, fail, is_at_step, move, note
 from backend.generations.builds import running_build
-from backend.generations.calibrate import measure_build
+from backend.generations.calibrate import complete
+from backend.generations.catching_up import a_few, caught_up
 from backend.generations.due import count_behind, products_due
-from backend.generations.encoders import OpenEncoders, register_encoder
+from backend.generations.encoders import OpenEncoders
 from backend.generations.features import EncoderBroken
-from backend.generations.ingest import Ingest, IngestReport
+from backend.generations.fill import fill_from_features
+from backend.generations.ingest import Ingest
 from backend.generations.models import EncoderRecord, Generation, IndexBuild, IndexRow
+from backend.generations.opening import open_encoder_of
 from backend.generations.promote import go_live
 from backend.generations.repository import (
-    WRITABLE_STATES,
     get_build,
     live_build,
     live_generation,
     lock_generations,
     lock_index,
+    newest_ready,
     writable_builds,
 )
 from backend.generations.retire import empty_dropped, expire_builds, follow_live
+from backend.generations.spell import Spell
 from backend.generations.summarizers import summarizer_for
 from backend.generations.verify import verify
 from backend.logs import get_logger
 from backend.ml.encoder import Encoder
-from backend.ml.scoring import Calibration
 from backend.vector_index import VectorIndex
 
 log = get_logger(__name__)
-
-MOST_OPENINGS = 4
-"""Times that an encoder is opened without the worker living to see it: it is too large for this machine."""
 
 MOST_VERIFICATIONS = 4
 """Times that a build is repaired before it is given up."""
@@ -59,13 +61,7 @@ MOST_VERIFICATIONS = 4
 PATIENT_CATCH_UPS = 10
 """Times that a flip waits for the very last write; then the few that came in this moment may follow it."""
 
-NEARLY = 0.001
-"""Share of products that counts as a few."""
-
-SPELL_S = 60.0
-"""Seconds after which a backfill looks whether the other builds beside the live one want something."""
-
-_LOOK_S = 2.0
+_LOOK_S = 0.5  # while what is left is in the hands of others
 
 Stop = Callable[[], bool]
 
@@ -123,53 +119,17 @@ class Builder:
         try:
             return steps[build.step](build, stop)
         except AppError as error:
-            self._note(build, f"{error.detail} It is tried again.")
+            note(self.sessions, build, f"{error.detail} It is tried again.")
             raise
 
     def _open(self, build: IndexBuild, _stop: Stop) -> bool:
-        source = build.source or ""
-        if not self._may_open(build):
-            return True
-        try:
-            encoder = self.encoders.open(source)
-        except (AppError, ValueError) as error:  # weights that are damaged are a ValueError
-            said = f"{error.detail} Found: {error.found}" if isinstance(error, AppError) else str(error)
-            self._fail(build, said)
-            return True
-        with session_scope(self.sessions) as session:
-            lock_generations(session)
-            row = _at(session, build)
-            if row is None:
-                return True
-            register_encoder(session, encoder)
-            same = select(IndexBuild.id).where(IndexBuild.encoder_id == encoder.id, IndexBuild.item_heads.is_(None))
-            holder = session.scalars(same.where(IndexBuild.state.in_(WRITABLE_STATES))).first()
-            if holder is None:
-                row.encoder_id, row.step = encoder.id, "create"
-                row.report = {}
-                return True
-        self._fail(build, f"Index build {holder} holds what this encoder makes: promote a generation of it instead.")
-        return True
-
-    def _may_open(self, build: IndexBuild) -> bool:
-        """Count an opening before it is tried: an encoder that is too large takes the worker down with it."""
-        with session_scope(self.sessions) as session:
-            row = _at(session, build)
-            if row is None:
-                return False
-            openings = int(row.report.get("openings", 0)) + 1
-            row.report = {"openings": openings}
-        if openings > MOST_OPENINGS:
-            self._fail(
-                build, f"The worker ended {MOST_OPENINGS} times while it opened this encoder: too little memory?"
-            )
-            return False
+        open_encoder_of(self.sessions, self.encoders, build)
         return True
 
     def _create(self, build: IndexBuild, _stop: Stop) -> bool:
         with session_scope(self.sessions) as session:
             lock_index(session)  # a second worker waits here, and then finds the step done
-            row = _at(session, build)
+            row = at_step(session, build)
             if row is None:
                 return True
             made = get_build(session, build.id)
@@ -181,32 +141,32 @@ class Builder:
         return True
 
     def _backfill(self, build: IndexBuild, stop: Stop) -> bool:
-        until = _Spell(lambda: self._is_at(build) and not self._caught_up(build))
+        until = Spell(lambda: is_at_step(self.sessions, build) and not caught_up(self.sessions, build))
         try:
             done = self._fill(build, lambda: stop() or until.over())
         except EncoderBroken as error:
-            self._fail(build, f"{error.detail} Found: {error.found}")
+            fail(self.sessions, build, f"{error.detail} Found: {error.found}")
             return True
         if stop():
             return False
-        if self._caught_up(build):
+        if caught_up(self.sessions, build):
             for name in (build.image_collection, build.caption_collection):
                 self.index.flush(name)
-            self._move(build, "verify")
-        elif not done.progressed:
-            time.sleep(_LOOK_S / 4)  # what is left is in the hands of another worker
+            move(self.sessions, build, "verify")
+        elif not done:
+            time.sleep(_LOOK_S)  # what is left is in the hands of another worker
         return True
 
     def _verify(self, build: IndexBuild, _stop: Stop) -> bool:
         with session_scope(self.sessions) as session:
             target = get_build(session, build.id)
         if not all(self.index.is_finished(name) for name in target.collections):
-            time.sleep(_LOOK_S / 4)  # a server still builds its index: until then its recall is not what it will be
+            time.sleep(_LOOK_S)  # a server still builds its index: until then its recall is not what it will be
             return True
         found = verify(self.sessions, self.index, target)
         attempts = int(build.report.get("attempts", 0)) + 1
         with session_scope(self.sessions) as session:
-            row = _at(session, build)
+            row = at_step(session, build)
             if row is None:
                 return True
             row.report = found.to_json() | {"attempts": attempts, "at": datetime.now(UTC).isoformat()}
@@ -217,63 +177,68 @@ class Builder:
                 session.execute(update(IndexRow).where(wrong).values(revision=-1))
         log.info("build_verified", build=build.id, **row.report)
         if found.complaints and (found.unfit or attempts >= MOST_VERIFICATIONS):
-            self._fail(build, "; ".join(found.complaints))
+            fail(self.sessions, build, "; ".join(found.complaints))
         return True
 
     def _calibrate(self, build: IndexBuild, _stop: Stop) -> bool:
         with session_scope(self.sessions) as session:
             lock_generations(session)
-            row, live = _at(session, build), live_generation(session)
+            row, live = at_step(session, build), live_generation(session)
             if row is None:
                 return True
             target = get_build(session, build.id)
-            measured = measure_build(session, target, live) if live is not None else None
-            generation = Generation(
-                index_build_id=build.id,
-                calibration=measured.calibration if measured else {"products": 0} | Calibration.identity().to_json(),
-                feedback=measured.feedback if measured else {},
-                summarizer_id=summarizer_for(session, target.encoder_id),
-                gate_report={"verification": row.report},
-                code_version=code_version(),
-                state="ready",
-            )
-            session.add(generation)
+            waiting = select(Generation).where(Generation.index_build_id == build.id, Generation.state == "trained")
+            generations = session.scalars(waiting).all() or [
+                Generation(index_build_id=build.id, calibration={}, gate_report={}, code_version=code_version())
+            ]
+            for generation in generations:
+                generation.gate_report = generation.gate_report | {"verification": row.report}
+                generation.summarizer_id = summarizer_for(session, target.encoder_id)
+                complete(session, generation, live)
+                session.add(generation)
             row.state, row.ready_at, row.error = "ready", datetime.now(UTC), None
             row.step = "promote" if row.promote else "done"
             session.flush()
             record(session, actor=row.actor, action="build.ready", subject=f"b{build.id}")
-        log.info("build_ready", build=build.id, generation=generation.id)
+        log.info("build_ready", build=build.id, generations=[generation.id for generation in generations])
         return True
 
     def _promote(self, build: IndexBuild, stop: Stop) -> bool:
         """Catch up, and flip while nobody writes the index; a write that comes in between is caught up with again."""
-        until = _Spell(lambda: not self._caught_up(build))
+        until = Spell(lambda: not caught_up(self.sessions, build))
         self._fill(build, lambda: stop() or until.over())
         tries = self._catch_ups[build.id] = self._catch_ups.get(build.id, 0) + 1
         with session_scope(self.sessions) as session:
             lock_generations(session)  # before the other lock, as everywhere
             lock_index(session)
-            row, live = _at(session, build), live_build(session)
+            row, live = at_step(session, build), live_build(session)
             if row is None:
                 return True
             behind = count_behind(session, build.id, live.id) if live is not None else 0
-            if behind and (tries < PATIENT_CATCH_UPS or behind > _few(session)):
+            if behind and (tries < PATIENT_CATCH_UPS or behind > a_few(session)):
                 return not stop()
-            chosen = session.scalars(
-                select(Generation.id)
-                .where(Generation.index_build_id == build.id, Generation.state == "ready")
-                .order_by(Generation.id.desc())
-            ).first()
-            if chosen is not None:
-                go_live(session, chosen, actor=row.actor or "encoder switch")
             row.step, row.promote = "done", False
-        log.info("build_promoted", build=build.id, generation=chosen, behind=behind)
+            chosen = newest_ready(session, build.id)
+            if chosen is not None and chosen.query_heads is not None and live and live.encoder_id != row.encoder_id:
+                # an adapter was asked for to improve on what was live, not to undo a switch made meanwhile
+                row.error = f"It is ready and did not go live: {live.encoder_id} is live by now."
+            elif chosen is not None:
+                go_live(session, chosen.id, actor=row.actor or "encoder switch")
+        log.info("build_promoted", build=build.id, generation=chosen and chosen.id, behind=behind)
         return True
 
-    def _fill(self, build: IndexBuild, stop: Stop) -> IngestReport:
+    def _fill(self, build: IndexBuild, stop: Stop) -> bool:
+        """Write what ``build`` lacks, until nothing is left that can be, or ``stop()``; whether anything was done.
+
+        What the live encoder has seen is stored, and what it has not seen the live ingest shows it: a build of that
+        encoder is filled from stored features. Any other goes through its own encoder.
+        """
         with session_scope(self.sessions) as session:
-            encoder = session.get_one(EncoderRecord, build.encoder_id)
-        return self.ingest_of(self.encoders.get(encoder.id, encoder.source)).run_due(stop)
+            live, encoder = live_build(session), session.get_one(EncoderRecord, build.encoder_id)
+            target = get_build(session, build.id)
+        if live is not None and live.encoder_id == encoder.id:
+            return fill_from_features(self.sessions, self.index, target, stop).products > 0
+        return self.ingest_of(self.encoders.get(encoder.id, encoder.source)).run_due(stop).progressed
 
     def _keep_up(self, stop: Stop) -> None:
         """Fill builds beside the live one that are complete: a way back that is not up to date is none."""
@@ -288,75 +253,4 @@ class Builder:
                 try:
                     self._fill(rows[build.id], stop)
                 except AppError as error:  # the way back must not hold up the way forward
-                    self._note(rows[build.id], error.detail)
-
-    def _caught_up(self, build: IndexBuild) -> bool:
-        """Whether the build holds nearly everything that the live one does, as it is."""
-        with session_scope(self.sessions) as session:
-            live = live_build(session)
-            if live is None:
-                return not products_due(session, get_build(session, build.id))
-            return count_behind(session, build.id, live.id) <= _few(session)
-
-    def _is_at(self, build: IndexBuild) -> bool:
-        with session_scope(self.sessions) as session:
-            return _at(session, build) is not None
-
-    def _move(self, build: IndexBuild, step: str) -> None:
-        with session_scope(self.sessions) as session:
-            row = _at(session, build)
-            if row is not None:
-                row.step, row.error = step, None
-
-    def _note(self, build: IndexBuild, problem: str) -> None:
-        with session_scope(self.sessions) as session:
-            row = _at(session, build)
-            if row is not None:
-                row.error = problem[:2000]
-
-    def _fail(self, build: IndexBuild, problem: str) -> None:
-        """Give the build up; what it holds is removed."""
-        with session_scope(self.sessions) as session:
-            lock_generations(session)
-            row = session.get_one(IndexBuild, build.id, populate_existing=True)
-            if row.state == "building":
-                row.state, row.error, row.promote = "failed", problem[:2000], False
-                record(session, actor=row.actor, action="build.failed", subject=f"b{build.id}")
-        log.warning("build_failed", build=build.id, problem=problem)
-
-
-class _Spell:
-    """Runs while ``going`` says so, asked every few seconds, for a minute at most."""
-
-    def __init__(self, going: Callable[[], bool]) -> None:
-        self._going = going
-        self._until = time.monotonic() + SPELL_S
-        self._again_at = time.monotonic() + _LOOK_S
-        self._over = False
-
-    def over(self) -> bool:
-        """Whether it is over; asked by several threads."""
-        now = time.monotonic()
-        if not self._over and now >= self._again_at:
-            self._again_at = now + _LOOK_S
-            self._over = now >= self._until or not self._going()
-        return self._over
-
-
-def _at(session: Session, build: IndexBuild) -> IndexBuild | None:
-    """The row of ``build``, locked until the transaction ends, if it is still at the step that was read with it."""
-    row = session.get(IndexBuild, build.id, populate_existing=True, with_for_update=True)
-    return row if row is not None and (row.state, row.step) == (build.state, build.step) else None
-
-
-def _few(session: Session) -> float:
-    count = (
-        session.scalar(
-            text(
-                "SELECT count(*) FROM index_rows r JOIN generations g ON g.state = 'live'"
-                " AND r.index_build_id = g.index_build_id"
-            )
-        )
-        or 0
-    )
-    return NEARLY * count
+                    note(self.sessions, rows[build.id], error.detail)

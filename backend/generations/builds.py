@@ -12,7 +12,7 @@ from backend.errors import Conflict, NotFound, Unprocessable
 from backend.generations.calibrate import count_indexed
 from backend.generations.due import count_products_due
 from backend.generations.models import EncoderRecord, Generation, IndexBuild
-from backend.generations.repository import live_encoder, lock_generations, new_build
+from backend.generations.repository import live_build, live_encoder, lock_generations, new_build
 from backend.ml.encoder import EncoderSpec, EncoderUnavailableError
 
 FIRST_STEP = "open"
@@ -65,7 +65,7 @@ def start_build(session: Session, source: str, *, promote: bool, actor: str) -> 
 
     Raises:
         BuildRunning: another is being made.
-        Conflict: the live generation was opened by this very source.
+        Conflict: the live build is what would be made: this encoder, without item heads.
     """
     lock_generations(session)
     running = session.scalars(select(IndexBuild.id).where(IndexBuild.state == "building")).first()
@@ -74,8 +74,8 @@ def start_build(session: Session, source: str, *, promote: bool, actor: str) -> 
             "One index build is made at a time: wait for it, or give it up with `morelike encoder cancel`.",
             found=running,
         )
-    live = live_encoder(session)
-    if live is not None and live.source == source:
+    live, searched = live_encoder(session), live_build(session)
+    if live is not None and live.source == source and searched is not None and searched.item_heads is None:
         raise Conflict("this encoder is live already", found=source)
     build = new_build(session, state="building", step=FIRST_STEP)
     build.source, build.promote, build.actor = source, promote, actor[:120]
@@ -109,7 +109,8 @@ def uses(session: Session, window: timedelta) -> dict[int, list[Use]]:
     """What keeps each build: live and waiting generations, and retired ones for ``window`` after they stepped down."""
     since = datetime.now(UTC) - window
     found: dict[int, list[Use]] = {}
-    for generation in session.scalars(select(Generation).order_by(Generation.id)):
+    columns = (Generation.id, Generation.state, Generation.retired_at, Generation.index_build_id)
+    for generation in session.execute(select(*columns).order_by(Generation.id)):
         if generation.state in ("trained", "ready", "live"):
             use = Use(generation.id, generation.state)
         elif generation.state == "retired" and generation.retired_at is not None and generation.retired_at > since:
@@ -147,10 +148,11 @@ def drop_build(session: Session, build_id: int, *, window: timedelta, actor: str
         raise NotFound(f"there is no index build {build_id}", found=build_id)
     if build.state not in ("building", "ready"):
         return build
+    given_up = build.state == "building"
+    forget |= given_up  # whatever waits for it never served
     kept = [use for use in uses(session, window).get(build_id, []) if use.state == "live" or not forget]
     if kept:
         _refuse(build_id, kept)
-    given_up = build.state == "building"
     build.state, build.promote = "dropped", False
     build.error = f"given up by {actor}" if given_up else None
     # those that waited will never serve; retired ones say by their build that there is no way back

@@ -18,7 +18,7 @@ from backend.generations.bootstrap import code_version
 from backend.generations.index_content import read_contents
 from backend.generations.models import Generation, IndexRow
 from backend.generations.promote import go_live
-from backend.generations.repository import Build, live_build, live_generation, lock_generations
+from backend.generations.repository import Build, get_build, live_build, live_generation, lock_generations
 from backend.logs import get_logger
 from backend.ml.feedback.fit import fit_feedback
 from backend.ml.feedback.fitted import Fitted
@@ -52,7 +52,7 @@ def recalibrate(session: Session, *, actor: str) -> int | None:
     live, build = live_generation(session), live_build(session)
     if live is None or build is None:
         return None
-    measured = measure_build(session, build, live)
+    measured = measure_build(session, build, live, live.query_heads)
     if measured is None:
         return None
     generation = Generation(
@@ -82,11 +82,26 @@ class Measured:
     feedback: dict[str, Any]
 
 
-def measure_build(session: Session, build: Build, live: Generation) -> Measured | None:
-    """Calibration of ``build`` and of feedback on it; ``None`` where too little is indexed to say anything.
+def complete(session: Session, generation: Generation, live: Generation | None) -> None:
+    """Make a generation ready whose build is: its calibration, and what feedback needs, measured with its heads.
 
-    The weights of captions and of words are those of ``live``, and so is what was fitted to its summarizer, if it is
-    of the same build.
+    Args:
+        session: the transaction, under the lock of generations.
+        generation: one that is new or ``trained``.
+        live: the generation whose weights of captions and of words are kept.
+    """
+    build = get_build(session, generation.index_build_id)
+    measured = measure_build(session, build, live, generation.query_heads) if live is not None else None
+    generation.calibration = measured.calibration if measured else {"products": 0} | Calibration.identity().to_json()
+    generation.feedback = measured.feedback if measured else {}
+    generation.state = "ready"
+
+
+def measure_build(session: Session, build: Build, live: Generation, query_heads: bytes | None) -> Measured | None:
+    """Calibration of ``build`` and of feedback on it, asked through ``query_heads``.
+
+    The weights of captions and of words are those of ``live``, and so is what was fitted to its summarizer, if it has
+    the same build and the same heads. ``None`` where too little is indexed to say anything.
     """
     products = count_indexed(session, build.id)
     if products < LEAST_PRODUCTS:
@@ -97,7 +112,7 @@ def measure_build(session: Session, build: Build, live: Generation) -> Measured 
     known = Calibration.from_json(live.calibration)
     measured = replace(measure(images, captions, known.caption_weight), lexical_weight=known.lexical_weight)
     fitted = fit_feedback(images, captions, measured)
-    if live.index_build_id == build.id:
+    if (live.index_build_id, live.query_heads) == (build.id, query_heads):
         fitted = fitted.with_gates_of(Fitted.from_json(live.feedback))
     return Measured({"products": products} | measured.to_json(), fitted.to_json())
 

@@ -150,8 +150,11 @@ class Round:
 
     def run(self) -> None:
         """Until no stage finds anything."""
+        # whoever makes a build from stored features backfills it: fresh changes of the live one do not wait for that
+        left_out = ("open", "create", "backfill") if self.ingest.fetches else ("open", "create")
         with session_scope(self.ingest.sessions) as session:
-            builds = [build for build in writable_builds(session) if build.encoder_id == self.ingest.encoder.id]
+            writable = writable_builds(session, but_at=left_out)
+            builds = [build for build in writable if build.encoder_id == self.ingest.encoder.id]
         with ThreadPoolExecutor(2, thread_name_prefix="ingest") as pool:
             fetching = pool.submit(self._fetch)
             indexing = pool.submit(self._index, builds)

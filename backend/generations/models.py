@@ -50,7 +50,7 @@ class IndexBuild(Base):
     id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
     encoder_id: Mapped[str | None] = mapped_column(ForeignKey("encoders.id"))
     source: Mapped[str | None] = mapped_column(String(1000))
-    item_heads: Mapped[bytes | None] = mapped_column(LargeBinary)
+    item_heads: Mapped[bytes | None] = mapped_column(LargeBinary, deferred=True)  # read where it is used: up to 2 MB
     image_collection: Mapped[str] = mapped_column(String(120), unique=True)
     caption_collection: Mapped[str] = mapped_column(String(120), unique=True)
     state: Mapped[str] = mapped_column(String(16))  # building, ready, dropped, failed
@@ -78,13 +78,16 @@ class IndexRow(Base):
 
 
 class Generation(Base):
-    """(index build, query heads, calibration, summarizer, provenance): immutable but for its state."""
+    """(index build, query heads, calibration, summarizer, provenance): immutable but for its state, once it is ready.
+
+    One that is ``trained`` waits for its build; its calibration and summarizer come with that.
+    """
 
     __tablename__ = "generations"
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
     index_build_id: Mapped[int] = mapped_column(ForeignKey("index_builds.id"))
-    query_heads: Mapped[bytes | None] = mapped_column(LargeBinary)
+    query_heads: Mapped[bytes | None] = mapped_column(LargeBinary, deferred=True)  # read where it is used
     calibration: Mapped[dict[str, Any]] = mapped_column()
     summarizer_id: Mapped[int | None] = mapped_column(ForeignKey("summarizers.id"))
     feedback: Mapped[dict[str, Any]] = mapped_column(server_default="{}")  # fitted for relevance feedback

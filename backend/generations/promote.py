@@ -32,9 +32,11 @@ def go_live(session: Session, generation_id: int, *, actor: str, undoable: bool 
     chosen = session.get(Generation, generation_id, populate_existing=True)
     if chosen is None:
         raise NotFound(f"there is no generation g{generation_id}", found=f"g{generation_id}")
-    if chosen.state not in PROMOTABLE:
-        raise Conflict("this generation cannot go live", found=chosen.state, expected=list(PROMOTABLE))
     build = session.get_one(IndexBuild, chosen.index_build_id, populate_existing=True)
+    if chosen.state not in PROMOTABLE:
+        reasons = why_not(chosen, build)
+        detail = f"g{chosen.id} cannot go live. {' '.join(reasons)}".rstrip()
+        raise Conflict(detail, found=chosen.state, expected=list(PROMOTABLE), reasons=reasons)
     if build.state != "ready":
         raise Conflict("the index build of this generation is not complete", found=build.state, expected="ready")
     if chosen.state == "live":
@@ -53,6 +55,16 @@ def go_live(session: Session, generation_id: int, *, actor: str, undoable: bool 
         subject=f"g{generation_id}",
         details={"previous": previous, "at": datetime.now(UTC).isoformat()},
     )
+
+
+def why_not(generation: Generation, build: IndexBuild) -> list[str]:
+    """What keeps a generation from going live, a sentence each: its gate, or its build; none where nothing does."""
+    refused: list[str] = generation.gate_report.get("adapter", {}).get("reasons", [])
+    if generation.state == "trained":
+        return [f"It waits for index build {build.id}, which is at `{build.step}`."]
+    if generation.state not in ("rejected", "failed"):
+        return []
+    return refused or [f"Its index build {build.id} is {build.state}: {build.error or 'it was given up'}."]
 
 
 def roll_back(session: Session, *, actor: str, from_id: int | None = None) -> int:

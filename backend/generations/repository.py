@@ -45,9 +45,14 @@ def lock_index(session: Session) -> None:
     session.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": INDEX_LOCK})
 
 
-def writable_builds(session: Session) -> list[Build]:
-    """Builds that every change of the catalogue is written to, once their collections are made; oldest first."""
-    statement = _builds().where(IndexBuild.state.in_(WRITABLE_STATES), IndexBuild.step.not_in(("open", "create")))
+def writable_builds(session: Session, *, but_at: Sequence[str] = ("open", "create")) -> list[Build]:
+    """Builds that every change of the catalogue is written to, once their collections are made; oldest first.
+
+    Args:
+        session: where they are read.
+        but_at: steps at which a build that is being made is left out.
+    """
+    statement = _builds().where(IndexBuild.state.in_(WRITABLE_STATES), IndexBuild.step.not_in(but_at))
     return [_build(record, encoder) for record, encoder in session.execute(statement.order_by(IndexBuild.id))]
 
 
@@ -61,6 +66,12 @@ def live_build(session: Session) -> Build | None:
 def live_generation(session: Session) -> Generation | None:
     """The generation that serves."""
     return session.scalars(select(Generation).where(Generation.state == "live")).one_or_none()
+
+
+def newest_ready(session: Session, build_id: int) -> Generation | None:
+    """The newest generation of a build that waits to go live."""
+    ready = select(Generation).where(Generation.index_build_id == build_id, Generation.state == "ready")
+    return session.scalars(ready.order_by(Generation.id.desc()).limit(1)).first()
 
 
 def list_generations(session: Session, limit: int) -> Sequence[tuple[Generation, IndexBuild]]:

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from backend.db import session_scope
 from backend.errors import Unavailable
 from backend.generations.models import EncoderRecord, Generation, IndexBuild
+from backend.generations.promote import PROMOTABLE
 from backend.logs import get_logger
 from backend.ml.scoring import Calibration
 
@@ -50,11 +51,11 @@ class Serving:
 
 
 def load_serving(session: Session, generation_id: int | None = None) -> Serving | None:
-    """The generation that is live now, or the one of this id while its index build is kept."""
+    """The generation that is live now, or the one of this id that may serve, while its index build is kept."""
     wanted = (
         Generation.state == "live"
         if generation_id is None
-        else (Generation.id == generation_id) & (IndexBuild.state == "ready")
+        else (Generation.id == generation_id) & Generation.state.in_(PROMOTABLE) & (IndexBuild.state == "ready")
     )
     row = session.execute(
         select(Generation, IndexBuild, EncoderRecord)
