@@ -18,7 +18,7 @@ from typing import Any
 import httpx
 import pytest
 import uvicorn
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 from sqlalchemy.orm import Session, sessionmaker
 
 from backend.access.callers import Scope
@@ -40,6 +40,8 @@ from backend.vector_index import VectorIndex
 from tests.fixtures.components import free_port
 from tests.fixtures.database import fresh_database
 
+PATIENCE_MS = 60_000
+"""Only a bound: a page on a machine that is busy with other things is slow, and not broken."""
 PRODUCTS = 150
 SIDE = 160
 FLAGS = (
@@ -89,6 +91,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     microphone.write_bytes(someone_speaking())
     flags = [*FLAGS, f"--use-file-for-fake-audio-capture={microphone}%noloop"]
     environment: dict[str, str | float | bool] = {**os.environ, "HOME": str(home)}
+    expect.set_options(timeout=PATIENCE_MS)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=flags, env=environment)
         yield browser
@@ -198,7 +201,7 @@ def open_tab(browser: Browser) -> Iterator[OpenTab]:
 
     def opened(**options: Any) -> Tab:
         context = browser.new_context(**({"viewport": {"width": 1280, "height": 900}} | options))
-        context.set_default_timeout(8000)
+        context.set_default_timeout(PATIENCE_MS)
         contexts.append(context)
         tab = Tab(context.new_page(), [])
         tab.page.on("console", lambda said: said.type in ("error", "warning") and tab.complaints.append(said.text))

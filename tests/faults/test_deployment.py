@@ -84,7 +84,7 @@ class Deployment:
         return self.run(service, ["sh", "-c", *command] if kind == "CMD-SHELL" else command).wait() == 0
 
     def wait_healthy(self, service: str) -> None:
-        wait_for(lambda: self.is_healthy(service) or self.check(service), f"{service} is healthy", 120)
+        wait_for(lambda: self.is_healthy(service) or self.check(service), f"{service} is healthy")
 
     def check(self, service: str) -> bool:
         """Always false; fails when ``service`` has ended."""
@@ -172,7 +172,7 @@ def test_the_deployment_starts_serves_and_stops(deployment: Deployment) -> None:
     key = made_key(deployment)
     put = {"id": "p1", "title": "a red ball", "price": 3, "currency": "EUR"}
     assert call(deployment, "PUT", "/v1/products/p1", key, put)[0] == 200
-    wait_for(lambda: found(deployment, key) == ["p1"], "the product is found", 60)
+    wait_for(lambda: found(deployment, key) == ["p1"], "the product is found")
     stopped = {service: deployment.stop(service) for service in STARTED}
     assert set(stopped.values()) <= {0, -signal.SIGTERM}, stopped  # uvicorn ends by the signal, when it is done
     (deployment.folder / "beat" / "beat-sent").unlink()

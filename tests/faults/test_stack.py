@@ -41,10 +41,10 @@ def test_a_product_that_is_put_is_found(stack: RunningStack) -> None:
 def test_a_killed_child_comes_back_and_nothing_is_lost(stack: RunningStack, child: str) -> None:
     before = stack.pids()[child]
     psutil.Process(before).kill()
-    wait_for(lambda: stack.pids().get(child) not in (before, None), f"another {child} is started", 10)
-    wait_for(stack.is_ready, "a search would work", 60)
+    wait_for(lambda: stack.pids().get(child) not in (before, None), f"another {child} is started")
+    wait_for(stack.is_ready, "a search would work")
     assert stack.call("/v1/products/p1")[0] == 200
-    wait_for(lambda: searchable(stack), "the product is found", 60)
+    wait_for(lambda: searchable(stack), "the product is found")
     assert stack.process is not None
     assert stack.process.poll() is None
 

@@ -36,7 +36,7 @@ def test_a_probe_is_answered_at_once_while_the_encoder_loads_and_a_search_waits_
         began = time.monotonic()
         with pytest.raises(EncoderNotLoaded, match="still being loaded"):
             _ = thread.encoder_now
-        assert time.monotonic() - began < 5, "a search would have waited 20 s"
+        assert time.monotonic() - began < 15, "a search would have waited 20 s"
         waiting = pool.submit(thread.encode_text, "a red lamp")
         may_load.set()
         np.testing.assert_allclose(waiting.result(30), tiny_encoder.encode_texts(["a red lamp"])[0], atol=1e-6)

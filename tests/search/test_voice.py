@@ -32,6 +32,7 @@ from tests.fixtures.openai_server import (
     rate_limited,
     speaking_openai,
 )
+from tests.fixtures.timing import quickest
 from tests.search.conftest import COLOURS, Search, Shop, ids, png
 
 
@@ -173,18 +174,24 @@ def test_what_the_server_cannot_do_is_told(
 
 
 def test_a_server_that_hangs_is_given_up_on_and_other_searches_go_on(
-    listening: TestClient, openai: OpenAIServer
+    listening: TestClient, openai: OpenAIServer, redis_server: str
 ) -> None:
-    openai.delay_s = 3
-    with ThreadPoolExecutor(1) as pool:
-        begun = time.perf_counter()
-        spoken = pool.submit(speak, listening)
-        assert listening.post("/v1/search", json={"text": "a blue kettle"}).status_code == 200
-        assert time.perf_counter() - begun < 0.7
-        answer = spoken.result()
-    assert answer.status_code == 503
-    assert "within 0.8 s" in answer.json()["detail"]
-    assert time.perf_counter() - begun < 2.5
+    openai.delay_s = 60
+
+    def searched_beside_it() -> float:
+        Redis.from_url(redis_server).delete("rate:transcriptions")
+        with ThreadPoolExecutor(1) as pool:
+            begun = time.perf_counter()
+            spoken = pool.submit(speak, listening)
+            assert listening.post("/v1/search", json={"text": "a blue kettle"}).status_code == 200
+            took = time.perf_counter() - begun
+            answer = spoken.result()
+        assert answer.status_code == 503
+        assert "within 0.8 s" in answer.json()["detail"]
+        assert time.perf_counter() - begun < 50, "it waited for the server"
+        return took
+
+    assert quickest(searched_beside_it, 0.7) < 0.7
 
 
 def test_no_more_are_transcribed_than_the_shop_pays_for(listening: TestClient, openai: OpenAIServer) -> None:

@@ -107,10 +107,10 @@ def test_retry_after_is_what_the_pause_lasts(desk: Desk) -> None:
 
 def test_a_slow_server_costs_no_more_than_the_timeout(desk: Desk) -> None:
     desk.shop.put("p1", pictures=(coloured(1),))
-    desk.server.delay_s = 3.0
+    desk.server.delay_s = 60.0
     began = time.monotonic()
     desk.run(timeout_s=0.2, budget=Budget(backoff_s=60))
-    assert time.monotonic() - began < 2.5
+    assert time.monotonic() - began < 50, "it waited for the answer"
     assert "took more than 0.2 s" in str(current(desk).reason)
 
 
