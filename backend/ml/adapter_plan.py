@@ -27,6 +27,8 @@ class AdapterPlan:
         scale: inverse temperature at the start.
         most_scale: the inverse temperature never exceeds this.
         identity: weight of E ||h(x) - x||^2, which holds heads back.
+        replay: weight of E ||h(x) - x||^2 over texts that are replayed, where there are any: what holds back the text
+            head where words mean what they meant, and nowhere else.
         alike: cosine of raw picture vectors from which two products of a batch are not told apart; None for never.
         hard_negatives: further negatives a text, drawn from among those that the model ranks in ``band``; 0 for none.
         band: first and last rank, from 1, that they are drawn from.
@@ -48,6 +50,7 @@ class AdapterPlan:
     scale: float = 1 / 0.07
     most_scale: float = 100.0
     identity: float = 0.0
+    replay: float = 10.0
     alike: float | None = 0.95
     hard_negatives: int = 0
     band: tuple[int, int] = (10, 50)

@@ -38,6 +38,7 @@ def train_adapter(
     validation: Pairs,
     plan: AdapterPlan,
     *,
+    replay: Pairs | None = None,
     device: torch.device | str = "cpu",
     checkpoint: Path | None = None,
     on_step: OnStep | None = None,
@@ -49,6 +50,8 @@ def train_adapter(
         pairs: what is learned from; vectors stay where they are but for a batch.
         validation: of other products; after each epoch all of its texts are ranked over all of its pictures.
         plan: how.
+        replay: pairs whose texts the text head shall leave where they are (``AdapterPlan.replay``): some are drawn for
+            every batch.
         device: where batches are computed.
         checkpoint: written after each epoch, and gone on from where it is there already: a run that was killed and
             begun again ends with the weights of one that was not.
@@ -61,7 +64,8 @@ def train_adapter(
         Conflict: the checkpoint is of another plan or other pairs.
     """
     began = time.monotonic()
-    run = _Run(examine(pairs), examine(validation).pairs, plan, torch.device(device))
+    held = None if replay is None else examine(replay)
+    run = _Run(examine(pairs), examine(validation).pairs, held, plan, torch.device(device))
     if checkpoint is not None and checkpoint.exists():
         run.load(checkpoint)
     else:
@@ -125,6 +129,7 @@ class _Run:
 
     examined: Examined
     validation: Pairs
+    replay: Examined | None
     plan: AdapterPlan
     device: torch.device
     history: list[AdapterEpoch] = field(default_factory=list)
@@ -153,7 +158,7 @@ class _Run:
         with _seeded(plan.seed + 1000 * number, self.device):
             for step, rows in enumerate(batches, start=1):
                 self._set_rate(number - 1 + step / steps)
-                loss = self._loss(rows, hard)
+                loss = self._loss(rows, hard) + self._forgotten(len(rows), rng)
                 if not math.isfinite(value := loss.item()):
                     raise DivergedError(f"found a loss of {value} in step {step} of epoch {number}: rows {rows[:5]} …")
                 self.optimizer.zero_grad(set_to_none=True)
@@ -188,7 +193,7 @@ class _Run:
         """Keep how far it has come, whole or not at all."""
         state = {
             "plan": asdict(self.plan),
-            "pairs": self.examined.fingerprint,
+            "pairs": self._fingerprint,
             "model": self.model.state_dict(),
             "best": self.best,
             "optimizer": self.optimizer.state_dict(),
@@ -200,7 +205,7 @@ class _Run:
     def load(self, path: Path) -> None:
         """Go on from what was kept."""
         state: dict[str, Any] = torch.load(path, map_location=self.device, weights_only=True)
-        if (state["plan"], state["pairs"]) != (asdict(self.plan), self.examined.fingerprint):
+        if (state["plan"], state["pairs"]) != (asdict(self.plan), self._fingerprint):
             raise Conflict(f"{path} is of another plan or of other pairs.", expected="the same, or no such file")
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -225,6 +230,15 @@ class _Run:
             loss = loss + plan.identity * drifted
         return loss
 
+    def _forgotten(self, count: int, rng: np.random.Generator) -> Tensor | float:
+        """How far the text head moves ``count`` of the texts that are replayed, weighed."""
+        if self.replay is None or not self.plan.replay:
+            return 0.0
+        replayed = self.replay.pairs
+        raw = self._put(replayed.texts, replayed.rows[rng.integers(len(replayed), size=count)])
+        moved: Tensor = (self.model.text(raw) - raw).square().sum(dim=1).mean()
+        return self.plan.replay * moved
+
     def _harder(self, texts: Tensor, drawn: Rows) -> tuple[Tensor, Tensor]:
         """Cosines (b, h) of ``texts`` (b, d) to the pictures ``drawn`` (b, h), and where there are any."""
         images = self.model.through_image(self._put(self.pairs.images, np.maximum(drawn, 0).ravel()))
@@ -246,6 +260,10 @@ class _Run:
             margin=plan.margin,
             rng=rng,
         )
+
+    @property
+    def _fingerprint(self) -> str:
+        return self.examined.fingerprint + ("" if self.replay is None else self.replay.fingerprint)
 
     def _set_rate(self, epochs: float) -> None:
         """The learning rate after ``epochs`` passes: a straight rise, then half a cosine."""
