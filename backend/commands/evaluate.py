@@ -149,7 +149,8 @@ def _on_photographs(named: Photographs, plan: "Plan", opening: Opening, summariz
 def _on_catalogue(plan: "Plan", asked: Path | None, products: int, summarizers: list[str]) -> "Report":
     """Of the stack that runs here. Its own summarizer is measured unless others are named."""
     from backend.blobs import BlobStore
-    from backend.evaluation.catalogue import caption_queries, read_catalogue, read_queries
+    from backend.evaluation.catalogue import read_catalogue
+    from backend.evaluation.catalogue_queries import caption_queries, read_queries
     from backend.evaluation.live import evaluate_catalogue, own_summarizer
     from backend.generations.encoders import open_recorded
 

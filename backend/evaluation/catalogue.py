@@ -1,9 +1,7 @@
 """The live catalogue as a benchmark: its products, the one score, and queries whose products are known."""
 
-import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,17 +10,15 @@ from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session, sessionmaker
 
 from backend.blobs import BlobStore
-from backend.catalog.models import Caption, Product
+from backend.catalog.models import Product
 from backend.db import session_scope
-from backend.errors import NotFound
 from backend.evaluation.benchmark import NothingToEvaluate, Scores
-from backend.evaluation.datasets import DatasetUnreadable, decoded
+from backend.evaluation.datasets import decoded
 from backend.evaluation.features import Ints
 from backend.generations.calibrate import sample_products
 from backend.generations.models import EncoderRecord
 from backend.generations.repository import live_build
 from backend.generations.serving import NothingServes, Serving, load_serving
-from backend.ml.encoder import Encoder
 from backend.ml.feedback.inputs import Items, Matrix, Query, Tokens, Vector
 from backend.ml.feedback.nnn import score_bias
 from backend.ml.scoring import Side, best_cosines, combine
@@ -33,9 +29,6 @@ AT_ONCE = 1000
 SAME = 1 - 1e-5
 """Cosine from which on a caption says the very words of the query."""
 
-MERCHANTS = ("title", "description")
-"""Sources of captions that are names rather than descriptions: they ask only where there is nothing else."""
-
 TokenReader = Callable[[Sequence[Subjects]], dict[tuple[str, str], Matrix]]
 
 
@@ -45,10 +38,10 @@ class CatalogueQuery:
 
     Args:
         text: what is asked.
-        vector: (d,) of it.
+        vector: (d,) of it, as the encoder gave it.
         targets: places of the right products.
         tokens: of its words, or None.
-        more: (m, d) further words for the same products, given as explicit feedback.
+        more: (m, d) further words for the same products, given as explicit feedback, likewise.
     """
 
     text: str
@@ -102,7 +95,9 @@ class CatalogueBenchmark:
         self.name = "live catalogue"
         self._catalogue, self._queries, self._seed = catalogue, queries, seed
         self.size = len(catalogue.products)
-        self.starts: Matrix = np.stack([query.vector for query in queries])
+        asked: Matrix = np.stack([query.vector for query in queries])
+        self.starts: Matrix = catalogue.serving.query_heads.adapt("text", asked)
+        self._written = catalogue.serving.item_heads.adapt("caption", asked)
         self.targets: Sequence[Ints] = [query.targets for query in queries]
         self._places = np.arange(self.size)
         self._images = _side([product.images for product in catalogue.products])
@@ -145,7 +140,9 @@ class CatalogueBenchmark:
         more = self._queries[query].more
         if more is None or not len(more):
             return None
-        return np.asarray(more[np.random.default_rng((self._seed, query, turn)).integers(len(more))])
+        said = more[np.random.default_rng((self._seed, query, turn)).integers(len(more))]
+        adapted: Vector = self._catalogue.serving.query_heads.adapt("text", said[None])[0]
+        return adapted
 
     def said(self, query: int) -> str:
         """The query's words."""
@@ -168,14 +165,14 @@ class CatalogueBenchmark:
 
     def _hidden_in(self, query: int) -> Ints:
         """Places of products that have a caption in the very words of ``query``."""
-        return np.unique(self._captions.products[self._captions.vectors @ self.starts[query] >= SAME])
+        return np.unique(self._captions.products[self._captions.vectors @ self._written[query] >= SAME])
 
     def _visible(self, query: int, place: int) -> ProductVectors:
         """The product without captions in the very words of ``query``."""
         product = self._catalogue.products[place]
         if not len(product.captions):
             return product
-        kept = np.flatnonzero(product.captions @ self.starts[query] < SAME)
+        kept = np.flatnonzero(product.captions @ self._written[query] < SAME)
         if len(kept) == len(product.captions):
             return product
         sentences = [product.sentences[row] for row in kept.tolist()]
@@ -221,66 +218,6 @@ def read_catalogue(sessions: sessionmaker[Session], blobs: BlobStore, most: int)
         source,
         {name: place for place, name in enumerate(ids)},
     )
-
-
-def caption_queries(
-    catalogue: Catalogue, sessions: sessionmaker[Session], most: int, *, seed: int
-) -> list[CatalogueQuery]:
-    """Stored captions that ask for their own product: a description of it where it has one, else a merchant's text."""
-    order = np.random.default_rng(seed).permutation(len(catalogue.products))
-    chosen = sorted([place for place in order.tolist() if catalogue.products[place].sentences][: most or None])
-    texts = _texts(sessions, [catalogue.products[place].number for place in chosen])
-    found = []
-    for place in chosen:
-        product = catalogue.products[place]
-        said = [one for one in texts.get(product.number, []) if one[1] in product.sentences]
-        described = [one for one in said if one[0] not in MERCHANTS] or said
-        if described:
-            _, subject, text = described[0]
-            row = list(product.sentences).index(subject)
-            tokens = catalogue.read([Subjects(None, subject)]).get(("text", subject))
-            found.append(CatalogueQuery(text, product.captions[row], np.array([place]), tokens))
-    return found
-
-
-def read_queries(path: Path, catalogue: Catalogue, encoder: Encoder) -> list[CatalogueQuery]:
-    """Queries of a file of JSON lines: ``query``, the ids of its ``products``, and ``more`` words for them or none.
-
-    A query none of whose products is in the catalogue is left out.
-
-    Raises:
-        NotFound: there is no such file.
-        DatasetUnreadable: a line says something else.
-    """
-    try:
-        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-        asked = [(str(row["query"]), _targets(row["products"], catalogue), list(row.get("more", []))) for row in rows]
-    except OSError as error:
-        raise NotFound("The file cannot be read.", found=str(path), expected=error.strerror) from error
-    except (ValueError, TypeError, KeyError) as error:
-        expected = '{"query": "...", "products": ["id", ...]}'
-        raise DatasetUnreadable(f"{path} cannot be read.", found=str(error)[:300], expected=expected) from error
-    asked = [one for one in asked if len(one[1])]
-    features = encoder.encode_texts_with_tokens([text for text, _, _ in asked])
-    return [
-        CatalogueQuery(text, vector, targets, tokens, encoder.encode_texts(more) if more else None)
-        for (text, targets, more), vector, tokens in zip(asked, features.vectors, features.tokens, strict=True)
-    ]
-
-
-def _targets(products: Iterable[str], catalogue: Catalogue) -> Ints:
-    return np.array([catalogue.places[name] for name in products if name in catalogue.places], dtype=np.int64)
-
-
-def _texts(sessions: sessionmaker[Session], numbers: Sequence[int]) -> dict[int, list[tuple[str, str, str]]]:
-    """Source, hash and text of each product's captions, in the order they came."""
-    found: dict[int, list[tuple[str, str, str]]] = {}
-    with session_scope(sessions) as session:
-        for start in range(0, len(numbers), AT_ONCE):
-            some = Caption.product.in_(numbers[start : start + AT_ONCE])
-            for row in session.scalars(select(Caption).where(some).order_by(Caption.id)):
-                found.setdefault(row.product, []).append((row.source, row.text_hash, row.text))
-    return found
 
 
 def _side(parts: Sequence[Matrix]) -> Side:

@@ -14,7 +14,9 @@ from backend.evaluation.studies import Available
 from backend.evaluation.turns import Laboratory
 from backend.generations.models import SummarizerRecord
 from backend.generations.serving import Serving
+from backend.ml.feedback.adapted import AdaptedSummarizer
 from backend.ml.feedback.fitted import Fitted
+from backend.ml.feedback.inputs import Summarizer
 from backend.ml.summarizer import TokenSummarizer, load_summarizer
 
 
@@ -48,7 +50,7 @@ def evaluate_catalogue(
         summarizers=tuple(summarizers) if any(query.tokens is not None for query in queries) else (),
         references=fitted.references is not None,
     )
-    laboratory = Laboratory(benchmark, dict(summarizers), fitted, plan.turns)
+    laboratory = Laboratory(benchmark, _through_head(catalogue.serving, summarizers), fitted, plan.turns)
     report = measured(laboratory, available, plan, advance)
     costs = [cost_of(name, one, benchmark, encoder_parameters) for name, one in summarizers.items()]
     return Report("the live catalogue", catalogue.serving.encoder_id, [report], costs, 0, _setting(catalogue, plan))
@@ -61,6 +63,12 @@ def own_summarizer(sessions: sessionmaker[Session], serving: Serving) -> dict[st
     with session_scope(sessions) as session:
         weights = session.get_one(SummarizerRecord, serving.summarizer_id).weights
     return {"its own": load_summarizer(weights)}
+
+
+def _through_head(serving: Serving, summarizers: dict[str, TokenSummarizer]) -> dict[str, Summarizer]:
+    """``summarizers`` as the generation asks them."""
+    head = serving.item_heads.image
+    return {name: one if head is None else AdaptedSummarizer(one, head) for name, one in summarizers.items()}
 
 
 def _setting(catalogue: Catalogue, plan: Plan) -> dict[str, Any]:

@@ -1,8 +1,9 @@
 """Calibration: what cosines of either side mean, measured on the catalogue itself.
 
-Stored captions stand for queries by words, stored images for queries by picture. Each is compared with products other
-than its own, so that what is measured is what *random* products reach; the mean and deviation of these cosines put
-both sides on one scale, and the relevance cut stands above them (``ml/scoring.py``).
+Stored captions stand for queries by words, stored images for queries by picture, each through the head of such
+queries; products are as the build holds them. Each query is compared with products other than its own, so that what is
+measured is what *random* products reach; the mean and deviation of these cosines put both sides on one scale, and the
+relevance cut stands above them (``ml/scoring.py``).
 """
 
 from collections.abc import Iterable, Sequence
@@ -15,6 +16,7 @@ from sqlalchemy import func, literal, select
 from sqlalchemy.orm import Session
 
 from backend.generations.bootstrap import code_version
+from backend.generations.heads import read_query_heads
 from backend.generations.index_content import read_contents
 from backend.generations.models import Generation, IndexRow
 from backend.generations.promote import go_live
@@ -106,15 +108,31 @@ def measure_build(session: Session, build: Build, live: Generation, query_heads:
     products = count_indexed(session, build.id)
     if products < LEAST_PRODUCTS:
         return None
-    contents = read_contents(session, build, sample_products(session, build, SAMPLE_PRODUCTS))
-    images = _side((row for content in contents for row in content.images), build.dim)
-    captions = _side((row for content in contents for row in content.captions), build.dim)
+    images, captions = _raw_sides(session, build)
+    asking = read_query_heads(query_heads, build.encoder_id)
+    asked = Asked(
+        Side(asking.adapt("text", captions.vectors), captions.products),
+        Side(asking.adapt("image", images.vectors), images.products),
+    )
+    images = Side(build.heads.adapt("image", images.vectors), images.products)
+    captions = Side(build.heads.adapt("caption", captions.vectors), captions.products)
     known = Calibration.from_json(live.calibration)
-    measured = replace(measure(images, captions, known.caption_weight), lexical_weight=known.lexical_weight)
-    fitted = fit_feedback(images, captions, measured)
+    measured = replace(measure(images, captions, known.caption_weight, asked), lexical_weight=known.lexical_weight)
+    apart = asking.text is not None or build.heads.caption is not None
+    fitted = fit_feedback(images, captions, measured, asked=asked.texts.vectors if apart else None)
     if (live.index_build_id, live.query_heads) == (build.id, query_heads):
         fitted = fitted.with_gates_of(Fitted.from_json(live.feedback))
     return Measured({"products": products} | measured.to_json(), fitted.to_json())
+
+
+def _raw_sides(session: Session, build: Build) -> tuple[Side, Side]:
+    """Images and captions of a sample of what the build holds, as the encoder gave them."""
+    plain = replace(build, item_heads=None)
+    contents = read_contents(session, plain, sample_products(session, build, SAMPLE_PRODUCTS))
+    return (
+        _side((row for content in contents for row in content.images), build.dim),
+        _side((row for content in contents for row in content.captions), build.dim),
+    )
 
 
 def sample_products(session: Session, build: Build, most: int) -> Sequence[int]:
@@ -142,10 +160,22 @@ def count_indexed(session: Session, build_id: int) -> int:
     return session.scalar(held.where(IndexRow.revision > 0)) or 0
 
 
-def measure(images: Side, captions: Side, caption_weight: float) -> Calibration:
-    """Calibration of a catalogue from rows of its products; each stands for a query against all others."""
+@dataclass(frozen=True)
+class Asked:
+    """What stands for queries: rows of captions and of images as queries by words and by picture lie."""
+
+    texts: Side
+    pictures: Side
+
+
+def measure(images: Side, captions: Side, caption_weight: float, asked: Asked | None = None) -> Calibration:
+    """Calibration of a catalogue from rows of its products; each stands for a query against all others.
+
+    ``asked`` are the same rows as queries; without, queries lie where the products do.
+    """
     rng = np.random.default_rng(_SEED)
-    texts, pictures = _some(captions, rng), _some(images, rng)
+    asked = asked or Asked(captions, images)
+    texts, pictures = _some(asked.texts, rng), _some(asked.pictures, rng)
     return Calibration(
         caption_weight,
         text=_measure_kind(texts, images, captions, caption_weight),

@@ -1,11 +1,36 @@
-"""Where a build's item heads are applied to raw encoder vectors, on their way into a collection."""
+"""Heads as they are kept, with a generation and with an index build, and as they are used: parsed once."""
 
-import numpy as np
-from numpy.typing import NDArray
+from functools import lru_cache
+
+from backend.errors import Unavailable
+from backend.ml.heads import ItemHeads, QueryHeads, load_item_heads, load_query_heads
+
+HELD = 8
+"""Heads in memory of either kind, by their bytes: those that serve, those that are written, and those just before.
+At d = 512 a pair is 1 MB."""
 
 
-def through_item_head(item_heads: bytes | None, side: str, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Raw unit vectors (n, d) of one side, ``image`` or ``caption``, as the index holds them; no heads, no change."""
-    if item_heads is not None:
-        raise ValueError(f"item heads of {len(item_heads)} bytes for {side} found; expected none: this is the identity")
-    return vectors
+class HeadsUnusable(Unavailable):
+    """What is kept as a generation's heads is damaged, or belongs to another encoder than its index build."""
+
+    title = "Heads unusable"
+
+
+@lru_cache(HELD)
+def read_query_heads(data: bytes | None, encoder_id: str) -> QueryHeads:
+    """A generation's heads; None is the identity.
+
+    Raises:
+        ValueError: the bytes are damaged, or of another encoder.
+    """
+    return QueryHeads() if data is None else load_query_heads(data, encoder_id)
+
+
+@lru_cache(HELD)
+def read_item_heads(data: bytes | None, encoder_id: str) -> ItemHeads:
+    """An index build's heads; None is the identity.
+
+    Raises:
+        ValueError: the bytes are damaged, or of another encoder.
+    """
+    return ItemHeads() if data is None else load_item_heads(data, encoder_id)

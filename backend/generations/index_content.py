@@ -10,8 +10,8 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from backend.generations.binary_copy import read_rows
-from backend.generations.heads import through_item_head
 from backend.generations.repository import Build
+from backend.ml.heads import ItemSide
 from backend.vector_index import VectorRow
 
 BUYABLE = ("in_stock", "preorder", "backorder")
@@ -101,7 +101,7 @@ def _content(row: Any, images: Keyed, captions: Keyed) -> Content:
 
 
 def _read_vectors(
-    session: Session, build: Build, side: str, numbers: Sequence[int]
+    session: Session, build: Build, side: ItemSide, numbers: Sequence[int]
 ) -> dict[int, list[tuple[int, NDArray[np.float32] | None]]]:
     """Row key and vector, as the index holds it, of each image or caption; by product."""
     found: list[tuple[int, int, bytes | None]] = []
@@ -112,7 +112,7 @@ def _read_vectors(
         if vector is not None or refused is None:
             found.append((_number(sent_key), _number(sent_product), vector))
     raw = np.frombuffer(b"".join(vector for _, _, vector in found if vector is not None), dtype="<f4")
-    vectors = iter(through_item_head(build.item_heads, side, raw.reshape(-1, build.dim)))
+    vectors = iter(build.heads.adapt(side, raw.reshape(-1, build.dim)))
     by_product: dict[int, list[tuple[int, NDArray[np.float32] | None]]] = {}
     for key, product, vector in found:
         by_product.setdefault(product, []).append((key, None if vector is None else next(vectors)))

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from sqlalchemy import Select, func, select, text
 from sqlalchemy.orm import Session
 
+from backend.generations.heads import read_item_heads
 from backend.generations.models import EncoderRecord, Generation, IndexBuild
+from backend.ml.heads import ItemHeads
 
 WRITABLE_STATES = ("building", "ready")
 """States of a build in which every change of the catalogue is written to it."""
@@ -33,6 +35,15 @@ class Build:
     def collections(self) -> tuple[str, str]:
         """Both collections, images first."""
         return self.image_collection, self.caption_collection
+
+    @property
+    def heads(self) -> ItemHeads:
+        """What raw vectors go through on their way into the collections.
+
+        Raises:
+            ValueError: the bytes are damaged, or of another encoder.
+        """
+        return read_item_heads(self.item_heads, self.encoder_id)
 
 
 def lock_generations(session: Session) -> None:

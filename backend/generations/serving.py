@@ -11,9 +11,11 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from backend.db import session_scope
 from backend.errors import Unavailable
+from backend.generations.heads import HeadsUnusable, read_item_heads, read_query_heads
 from backend.generations.models import EncoderRecord, Generation, IndexBuild
 from backend.generations.promote import PROMOTABLE
 from backend.logs import get_logger
+from backend.ml.heads import ItemHeads, QueryHeads
 from backend.ml.scoring import Calibration
 
 log = get_logger(__name__)
@@ -30,7 +32,7 @@ class NothingServes(Unavailable):
 
 @dataclass(frozen=True)
 class Serving:
-    """The live generation with everything a query needs of it. Heads that are ``None`` are the identity."""
+    """The live generation with everything a query needs of it, the heads of its collections' items among it."""
 
     generation_id: int
     build_id: int
@@ -39,7 +41,8 @@ class Serving:
     dim: int
     image_collection: str
     caption_collection: str
-    query_heads: bytes | None
+    query_heads: QueryHeads
+    item_heads: ItemHeads
     calibration: Calibration
     summarizer_id: int | None = None
     feedback: dict[str, Any] = field(default_factory=dict)
@@ -51,7 +54,11 @@ class Serving:
 
 
 def load_serving(session: Session, generation_id: int | None = None) -> Serving | None:
-    """The generation that is live now, or the one of this id that may serve, while its index build is kept."""
+    """The generation that is live now, or the one of this id that may serve, while its index build is kept.
+
+    Raises:
+        HeadsUnusable: its heads are damaged, or not of its build's encoder.
+    """
     wanted = (
         Generation.state == "live"
         if generation_id is None
@@ -66,6 +73,11 @@ def load_serving(session: Session, generation_id: int | None = None) -> Serving 
     if row is None:
         return None
     generation, build, encoder = row
+    try:
+        query_heads = read_query_heads(generation.query_heads, encoder.id)
+        item_heads = read_item_heads(build.item_heads, encoder.id)
+    except ValueError as error:
+        raise HeadsUnusable(f"the heads of g{generation.id} cannot be used: {error}", found=generation.id) from error
     return Serving(
         generation_id=generation.id,
         build_id=build.id,
@@ -74,7 +86,8 @@ def load_serving(session: Session, generation_id: int | None = None) -> Serving 
         dim=encoder.dim,
         image_collection=build.image_collection,
         caption_collection=build.caption_collection,
-        query_heads=generation.query_heads,
+        query_heads=query_heads,
+        item_heads=item_heads,
         calibration=Calibration.from_json(generation.calibration),
         summarizer_id=generation.summarizer_id,
         feedback=generation.feedback,

@@ -12,10 +12,10 @@ from sqlalchemy.orm import Session, sessionmaker
 from backend.db import session_scope
 from backend.generations.audit import compare_some
 from backend.generations.calibrate import sample_products
-from backend.generations.heads import through_item_head
 from backend.generations.index_content import read_contents
 from backend.generations.models import IndexRow, Refusal
 from backend.generations.repository import Build, lock_index
+from backend.ml.heads import ItemSide
 from backend.vector_index import VectorIndex
 
 AUDITED = 1000
@@ -73,7 +73,7 @@ def verify(sessions: sessionmaker[Session], index: VectorIndex, build: Build) ->
         _compare(session, index, build, found)
     with session_scope(sessions) as session:
         queries = _queries(session, build)
-        sides = ((found.images, "image"), (found.captions, "caption"))
+        sides: tuple[tuple[Side, ItemSide], ...] = ((found.images, "image"), (found.captions, "caption"))
         for (side, kind), name in zip(sides, build.collections, strict=True):
             side.recall = _recall(session, index, build, name, kind, queries)
             if side.recall < LEAST_RECALL:
@@ -123,7 +123,7 @@ def _queries(session: Session, build: Build) -> Vectors:
     return np.stack(vectors) if vectors else np.empty((0, build.dim), np.float32)
 
 
-def _recall(session: Session, index: VectorIndex, build: Build, name: str, kind: str, queries: Vectors) -> float:
+def _recall(session: Session, index: VectorIndex, build: Build, name: str, kind: ItemSide, queries: Vectors) -> float:
     """Share of the hits of exact search that the collection finds; by score, so that equals are equal."""
     best = np.full((len(queries), DEPTH), -np.inf, dtype=np.float32)
     for vectors in _stored(session, build, kind):
@@ -152,9 +152,9 @@ _STORED = {
 }
 
 
-def _stored(session: Session, build: Build, kind: str) -> Iterator[Vectors]:
+def _stored(session: Session, build: Build, kind: ItemSide) -> Iterator[Vectors]:
     """All vectors of one side as the index should hold them, some thousand at a time."""
     rows = session.execute(text(_STORED[kind]).execution_options(yield_per=_AT_ONCE), {"encoder": build.encoder_id})
     for chunk in rows.scalars().partitions():
         raw = np.frombuffer(b"".join(bytes(vector) for vector in chunk), dtype="<f4").reshape(-1, build.dim)
-        yield through_item_head(build.item_heads, kind, raw)
+        yield build.heads.adapt(kind, raw)

@@ -12,7 +12,7 @@ changes no rank anywhere. GELU is its tanh form (arXiv 1606.08415 section 2), wh
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal, Self, get_args
@@ -187,6 +187,11 @@ class QueryHeads:
         """The head for queries of words, or of pictures."""
         return self.text if side == "text" else self.image
 
+    def adapt(self, side: QuerySide, vectors: Floats) -> Floats:
+        """Raw rows (n, d) of words, or of pictures, as the collections are asked; without a head no change."""
+        head = self.of(side)
+        return vectors if head is None else head(vectors)
+
 
 @dataclass(frozen=True)
 class ItemHeads:
@@ -198,6 +203,18 @@ class ItemHeads:
     def of(self, side: ItemSide) -> Head | None:
         """The head for pictures, or for captions, of products."""
         return self.image if side == "image" else self.caption
+
+    def adapt(self, side: ItemSide, vectors: Floats) -> Floats:
+        """Raw rows (n, d) of pictures, or of captions, as a collection holds them; without a head no change."""
+        head = self.of(side)
+        return vectors if head is None else head(vectors)
+
+    def adapt_each(self, side: ItemSide, parts: Sequence[Floats]) -> list[Floats]:
+        """`adapt` for several (n_i, d) in one pass."""
+        head = self.of(side)
+        if head is None or not parts:
+            return list(parts)
+        return np.split(head(np.concatenate(parts)), np.cumsum([len(part) for part in parts])[:-1])
 
 
 def gelu(x: Floats) -> Floats:

@@ -1,7 +1,9 @@
 """Exact cosines of a few products, from the features PostgreSQL keeps: cheaper than asking the index again.
 
-Collections hold raw features passed through the build's item heads, which are the identity in every build so far.
+Collections hold raw features passed through the build's item heads, and so are these.
 """
+
+from collections.abc import Callable
 
 import numpy as np
 from sqlalchemy import text
@@ -46,12 +48,16 @@ class ExactSides:
             ).all()
         images = [(row.product, row.vector) for row in rows if row.is_image]
         captions = [(row.product, row.vector) for row in rows if not row.is_image]
-        return _scored(images, vectors.image), _scored(captions, vectors.caption)
+        heads = serving.item_heads
+        return (
+            _scored(images, vectors.image, lambda raw: heads.adapt("image", raw)),
+            _scored(captions, vectors.caption, lambda raw: heads.adapt("caption", raw)),
+        )
 
 
-def _scored(rows: list[tuple[int, bytes]], query: Vector) -> SideHits:
+def _scored(rows: list[tuple[int, bytes]], query: Vector, adapt: Callable[[Vector], Vector]) -> SideHits:
     products = np.array([product for product, _ in rows], dtype=np.int64)
     if not rows:
         return SideHits(products, np.empty(0))
     stored = np.frombuffer(b"".join(bytes(vector) for _, vector in rows), dtype="<f4").reshape(len(rows), -1)
-    return SideHits(products, stored @ query[0])
+    return SideHits(products, adapt(stored) @ query[0])

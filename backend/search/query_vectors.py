@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -147,17 +148,22 @@ class QueryEncoder:
         return key
 
     def vectors(self, serving: Serving, question: Question) -> QueryVectors:
-        """Unit vectors of ``question`` on each side: the normalised sum of what each part of it says."""
+        """Unit vectors of ``question`` on each side: the normalised sum of what each part of it says.
+
+        Each part goes through a head of its own: words and a picture through those of queries, and a product is asked
+        by as the index holds it.
+        """
         parts: list[tuple[Vector, Vector]] = []
         without: tuple[int, ...] = ()
         if question.text is not None:
-            words = self._text(serving, question.text)
+            words = self.words(serving, question.text)
             parts.append((words, words))
         if question.image_hash is not None:
             seen = self._kept.find(serving, [question.image_hash]).get(question.image_hash)
             if seen is None:
                 raise PictureForgotten("the picture of this search is no longer known; search by it again")
-            parts.append((seen, seen))
+            shown = serving.query_heads.adapt("image", seen[None])[0]
+            parts.append((shown, shown))
         if question.product_id is not None:
             number, image, caption = self._product(serving, question.product_id)
             without = (number,)
@@ -166,15 +172,11 @@ class QueryEncoder:
             unit(np.sum([part[0] for part in parts], axis=0)),
             unit(np.sum([part[1] for part in parts], axis=0)),
         )
-        return QueryVectors(
-            through_query_head(serving.query_heads, image[None]),
-            through_query_head(serving.query_heads, caption[None]),
-            without,
-        )
+        return QueryVectors(image[None], caption[None], without)
 
     def words(self, serving: Serving, words: str) -> Vector:
-        """(d,) unit vector of ``words``, through the query head."""
-        vector: Vector = through_query_head(serving.query_heads, self._text(serving, words)[None])[0]
+        """(d,) unit vector of ``words``, through the head of queries by words."""
+        vector: Vector = serving.query_heads.adapt("text", self._text(serving, words)[None])[0]
         return vector
 
     def expect_encoder(self, serving: Serving, *, wait: bool = True) -> None:
@@ -200,11 +202,9 @@ class QueryEncoder:
             ).one_or_none()
         if found is None:
             raise ProductUnknown("no product has this id", found=product_id)
-        sides = [
-            unit(np.mean([np.frombuffer(data, dtype="<f4") for data in side], axis=0)) if side else None
-            for side in (found.images, found.captions)
-        ]
-        image, caption = sides
+        heads = serving.item_heads
+        image = unit(heads.adapt("image", _stored(found.images)).mean(axis=0)) if found.images else None
+        caption = unit(heads.adapt("caption", _stored(found.captions)).mean(axis=0)) if found.captions else None
         # one space holds both: a product without a picture is compared to pictures by its words, and the other way
         either = image if image is not None else caption
         if either is None:
@@ -212,11 +212,9 @@ class QueryEncoder:
         return found.number, either, caption if caption is not None else either
 
 
-def through_query_head(query_heads: bytes | None, vectors: Vector) -> Vector:
-    """Raw unit vectors (n, d) as the collections are asked; no heads, no change."""
-    if query_heads is not None:
-        raise ValueError(f"query heads of {len(query_heads)} bytes found; expected none: this is the identity")
-    return vectors
+def _stored(vectors: Sequence[bytes]) -> Vector:
+    """Raw vectors (n, d) as the features hold them."""
+    return np.stack([np.frombuffer(one, dtype="<f4") for one in vectors])
 
 
 def unit(vector: Vector) -> Vector:

@@ -11,6 +11,7 @@ from backend.db import session_scope
 from backend.generations.models import SummarizerRecord
 from backend.generations.serving import Serving
 from backend.logs import get_logger
+from backend.ml.feedback.adapted import AdaptedSummarizer
 from backend.ml.feedback.inputs import Summarizer, Summary, Tokens
 from backend.ml.summarizer import STEER_STRENGTH, load_summarizer
 
@@ -48,7 +49,7 @@ class Summarizers:
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="summarizer", initializer=_one_torch_thread)
 
     def of(self, serving: Serving) -> Summarizer | None:
-        """The summarizer of ``serving``; ``None`` where it has none, or one that cannot be used."""
+        """The summarizer of ``serving``, through its head; ``None`` where it has none, or one that cannot be used."""
         number = serving.summarizer_id
         if number is None:
             return None
@@ -58,7 +59,9 @@ class Summarizers:
             self._held.move_to_end(number)
             while len(self._held) > HELD:
                 self._held.popitem(last=False)
-            return self._held[number]
+            held = self._held[number]
+        head = serving.item_heads.image
+        return held if held is None or head is None else AdaptedSummarizer(held, head)
 
     def stop(self) -> None:
         """Finish what runs and end the thread."""

@@ -12,18 +12,13 @@ from typer.testing import CliRunner
 from backend.blobs import BlobStore
 from backend.cli import app
 from backend.evaluation.benchmark import NothingToEvaluate
-from backend.evaluation.catalogue import (
-    Catalogue,
-    CatalogueBenchmark,
-    CatalogueQuery,
-    caption_queries,
-    read_catalogue,
-    read_queries,
-)
+from backend.evaluation.catalogue import Catalogue, CatalogueBenchmark, CatalogueQuery, read_catalogue
+from backend.evaluation.catalogue_queries import caption_queries, read_queries
 from backend.evaluation.datasets import DatasetUnreadable
 from backend.generations.serving import Serving
 from backend.ml.encoder import Encoder
 from backend.ml.feedback.inputs import Query
+from backend.ml.heads import ItemHeads, QueryHeads
 from backend.ml.scoring import Calibration
 from backend.search.refinement.features import ProductVectors
 from backend.settings import Settings
@@ -44,7 +39,9 @@ def catalogue() -> Catalogue:
         ProductVectors(11, E[2][None], between(0, 1)[None], ["i2"], ["t2"]),
         ProductVectors(12, E[3][None], NONE, ["i3"], []),
     ]
-    serving = Serving(1, 1, "encoder", "0" * 64, 4, "images", "captions", None, Calibration(caption_weight=1.0))
+    serving = Serving(
+        1, 1, "encoder", "0" * 64, 4, "images", "captions", QueryHeads(), ItemHeads(), Calibration(caption_weight=1.0)
+    )
     places = {"a": 0, "b": 1, "c": 2}
     return Catalogue(serving, products, list(places), ["A", "B", "C"], lambda _: {}, BlobStore(Path()), None, places)
 

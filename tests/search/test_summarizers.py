@@ -13,6 +13,7 @@ from backend.db import session_scope
 from backend.generations.models import EncoderRecord, SummarizerRecord
 from backend.generations.serving import Serving
 from backend.ml.feedback.inputs import ItemTokens, Tokens
+from backend.ml.heads import ItemHeads, QueryHeads
 from backend.ml.scoring import Calibration
 from backend.ml.summarizer import AttentiveSummarizer, SummarizerConfig, TokenSummarizer, dump_summarizer
 from backend.search.summarizers import HELD, Summarizers
@@ -22,7 +23,7 @@ NETWORK = AttentiveSummarizer(SummarizerConfig(8, 12, 4, width=16, heads=2, mlp_
 
 
 def serving(summarizer: int | None, encoder: str = ENCODER) -> Serving:
-    return Serving(1, 1, encoder, "0" * 64, 4, "i", "c", None, Calibration.identity(), summarizer)
+    return Serving(1, 1, encoder, "0" * 64, 4, "i", "c", QueryHeads(), ItemHeads(), Calibration.identity(), summarizer)
 
 
 def tokens(seed: int) -> Tokens:

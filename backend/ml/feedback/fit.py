@@ -41,19 +41,35 @@ _RIDGE = 1.0
 """Penalty on standardised features, in times the observations: slopes of noise are halved."""
 
 
-def fit_feedback(images: Side, captions: Side, calibration: Calibration, policy: Policy = BUILT_IN["auto"]) -> Fitted:
+def fit_feedback(
+    images: Side,
+    captions: Side,
+    calibration: Calibration,
+    policy: Policy = BUILT_IN["auto"],
+    *,
+    asked: Matrix | None = None,
+) -> Fitted:
     """What relevance feedback should know of the catalogue that rows of its products are given of.
 
     Too small a catalogue, or one without captions, leaves the weights of likes and the gates unknown.
+
+    Args:
+        images: rows of products' pictures, as the index holds them.
+        captions: likewise of their captions.
+        calibration: of the one score.
+        policy: whose gates are fitted.
+        asked: (n, d) the rows of ``captions`` as queries in the same words lie; None where that is the same.
     """
     rng = np.random.default_rng(_SEED)
-    chosen = np.sort(rng.permutation(len(captions.vectors))[:REFERENCES])
+    queries = captions if asked is None else Side(asked, captions.products)
+    chosen = np.sort(rng.permutation(len(queries.vectors))[:REFERENCES])
     found = Fitted(
         image_mean=_mean(images),
         caption_mean=_mean(captions),
-        references=captions.vectors[chosen] if len(chosen) else None,
+        references=queries.vectors[chosen] if len(chosen) else None,
+        words_mean=None if asked is None else _mean(queries),
     )
-    rehearsal = Rehearsal.of(images, captions, calibration, seed=_SEED)
+    rehearsal = Rehearsal.of(images, captions, calibration, seed=_SEED, asked=queries)
     if rehearsal is None:
         return found
     # a summarizer's gate needs tokens, and is fitted where they are
@@ -61,7 +77,7 @@ def fit_feedback(images: Side, captions: Side, calibration: Calibration, policy:
         "prf": fit_list_gate(rehearsal, policy, "prf", found),
         "grf": fit_list_gate(rehearsal, policy, "grf", found),
     }
-    return Fitted(fit_likes(rehearsal, found), found.image_mean, found.caption_mean, gates, found.references)
+    return replace(found, likes=fit_likes(rehearsal, found), gates=gates)
 
 
 def fit_likes(rehearsal: Rehearsal, fitted: Fitted) -> Likes:

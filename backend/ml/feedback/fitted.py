@@ -35,6 +35,7 @@ class Fitted:
         likes: weights of likes and dislikes.
         image_mean: (d,) mean of the catalogue's image vectors, not normalised.
         caption_mean: (d,) likewise of its captions.
+        words_mean: (d,) likewise of its captions as they ask; None where queries by words lie as captions do.
         gates: by strategy, when a refinement from the list alone promises a gain.
         references: (n, d) queries for nearest-neighbour normalisation.
     """
@@ -44,6 +45,7 @@ class Fitted:
     caption_mean: Vector | None = None
     gates: dict[str, Gate] | None = None
     references: Matrix | None = None
+    words_mean: Vector | None = None
 
     def with_gates_of(self, other: "Fitted") -> "Fitted":
         """These values, and the gates of ``other`` for strategies that have none here."""
@@ -58,6 +60,7 @@ class Fitted:
             "caption_mean": _encode(self.caption_mean, "<f4"),
             "gates": {name: asdict(gate) for name, gate in self.gates.items()} if self.gates else None,
             "references": _encode(self.references, "<f2"),
+            "words_mean": _encode(self.words_mean, "<f4"),
         }
 
     @classmethod
@@ -70,6 +73,7 @@ class Fitted:
             _decode(data.get("caption_mean"), "<f4"),
             {name: Gate(**gate) for name, gate in gates.items()} if gates else None,
             _decode(data.get("references"), "<f2"),
+            _decode(data.get("words_mean"), "<f4"),
         )
 
 

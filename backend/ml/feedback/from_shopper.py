@@ -13,7 +13,7 @@ from backend.ml.feedback.rocchio import Sum, mixed, toward, weighted
 
 def by_words(query: Query, words: Vector, policy: Policy, modalities: Modalities) -> Query:
     """Both sides moved by the same ``words`` (d,): n(q + g), or mixed as ``policy.text`` says, without a negative."""
-    said = unit(modalities.captions(words))
+    said = unit(modalities.words(words))
     if policy.explicit_mode == "average":
         return Query(_narrow(toward(query.image, 1.0, said)), _narrow(toward(query.caption, 1.0, said)))
     positive, nothing = Sum(said, 1.0), Sum(np.zeros(len(said)), 0.0)

@@ -26,15 +26,21 @@ class Modalities:
         return self._without(vectors, self.fitted.image_mean)
 
     def captions(self, vectors: Floats) -> Wide:
-        """Caption vectors (..., d), or words, likewise."""
+        """Caption vectors (..., d) likewise."""
         return self._without(vectors, self.fitted.caption_mean)
+
+    def words(self, vectors: Floats) -> Wide:
+        """Vectors (..., d) of what a shopper wrote, likewise."""
+        mean = self.fitted.words_mean
+        return self._without(vectors, self.fitted.caption_mean if mean is None else mean)
 
     def query(self, vector: Floats) -> Wide:
         """A query (d,) as it compares with such vectors: without the mean of the modality that it is closer to."""
-        image, caption = self.fitted.image_mean, self.fitted.caption_mean
+        image, caption, words = self.fitted.image_mean, self.fitted.caption_mean, self.fitted.words_mean
         if image is None or caption is None:
             return unit(vector)
-        return self._without(vector, image if cosine(vector, image) > cosine(vector, caption) else caption)
+        means = [caption, image] if words is None else [words, caption, image]
+        return self._without(vector, max(means, key=lambda mean: cosine(vector, mean)))
 
     def image_side(self, images: Floats, captions: Floats) -> Wide:
         """``images`` (n, d) as mixed; where one is missing, the caption of the same product, brought to images."""

@@ -43,8 +43,13 @@ class Rehearsal:
     calibration: Calibration
 
     @classmethod
-    def of(cls, images: Side, captions: Side, calibration: Calibration, *, seed: int) -> "Rehearsal | None":
-        """A rehearsal on the rows of a catalogue's products; None where too few have a caption and a picture."""
+    def of(
+        cls, images: Side, captions: Side, calibration: Calibration, *, seed: int, asked: Side | None = None
+    ) -> "Rehearsal | None":
+        """A rehearsal on the rows of a catalogue's products; None where too few have a caption and a picture.
+
+        ``asked`` are ``captions`` as queries in the same words lie, where that is elsewhere.
+        """
         products = np.union1d(images.products, captions.products)
         pictures, words = _first_rows(images, products), _first_rows(captions, products)
         whole = np.flatnonzero(known(pictures) & known(words))
@@ -54,7 +59,8 @@ class Rehearsal:
         likeness = _likeness(pictures, targets) + _likeness(words, targets)
         others = np.where(np.isin(np.arange(len(products)), whole)[None, :], likeness, -np.inf)
         nearest = np.argsort(-others, axis=1, kind="stable")[:, : _BROADER + 1]  # the target itself is the first
-        queries = unit(words[nearest].sum(axis=1)).astype(np.float32)
+        said = words if asked is None else _first_rows(asked, products)
+        queries = unit(said[nearest].sum(axis=1)).astype(np.float32)
         return cls(pictures, words, queries, targets, likeness, calibration)
 
     def scores(self, image_queries: Floats, caption_queries: Floats) -> Wide:

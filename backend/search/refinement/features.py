@@ -1,6 +1,7 @@
 """Vectors of the products that a turn is about, from the features PostgreSQL keeps, in one round trip.
 
-Collections hold raw features passed through the build's item heads, which are the identity in every build so far.
+Collections hold raw features passed through the build's item heads, and so are these: what is shown and judged is
+compared, mixed and explained where the index compares it.
 """
 
 from collections.abc import Iterator, Sequence
@@ -45,7 +46,7 @@ class ProductVectors:
 
     Args:
         number: its name in the index.
-        images: (n, d) unit vectors of its pictures.
+        images: (n, d) unit vectors of its pictures, as the index holds them.
         captions: (m, d) likewise of its captions.
         pictures: content hash of each picture.
         sentences: hash of each caption.
@@ -96,9 +97,11 @@ class ItemVectors:
     ) -> Iterator[tuple[Row[Any], ProductVectors]]:
         with self._engine.connect() as connection:
             rows = statement.rows(connection, {"encoder_id": serving.encoder_id, **wanted})
-        for row in rows:
-            sides = [np.frombuffer(data, dtype="<f4").reshape(-1, serving.dim) for data in (row.images, row.captions)]
-            yield row, ProductVectors(row.number, sides[0], sides[1], row.pictures, row.sentences)
+        heads = serving.item_heads
+        images = heads.adapt_each("image", [_stored(row.images, serving.dim) for row in rows])
+        captions = heads.adapt_each("caption", [_stored(row.captions, serving.dim) for row in rows])
+        for row, pictured, said in zip(rows, images, captions, strict=True):
+            yield row, ProductVectors(row.number, pictured, said, row.pictures, row.sentences)
 
 
 def standing(product: ProductVectors, query: Query, picture: str | None = None) -> Standing:
@@ -128,6 +131,11 @@ def items(standings: Sequence[Standing], grades: Sequence[float], dim: int) -> I
 def _nearest(side: Matrix, query: Vector) -> int | None:
     """Row of ``side`` (n, d) nearest to ``query``; None where there is none."""
     return int(np.argmax(side @ query)) if len(side) else None
+
+
+def _stored(data: bytes, dim: int) -> Matrix:
+    """Raw vectors (n, d), one behind the other in ``data``."""
+    return np.frombuffer(data, dtype="<f4").reshape(-1, dim)
 
 
 def _rows(vectors: list[Vector], dim: int) -> Matrix:

@@ -19,7 +19,7 @@ from backend.ml.feedback.inputs import Regions
 from backend.ml.regions import Box, pad_to_frame, steer_patches
 from backend.search.kept_vectors import KeptVectors
 from backend.search.query_encoders import QueryEncoders
-from backend.search.query_vectors import PictureLimits, through_query_head
+from backend.search.query_vectors import PictureLimits
 from backend.search.vector_cache import VectorCache
 
 Vector = NDArray[np.float32]
@@ -99,7 +99,9 @@ class RegionCrops:
         self._limits = limits
 
     def regions(self, serving: Serving, boxes: Sequence[DrawnBox]) -> Regions:
-        """Vectors of what ``boxes`` hold, through the query head, and their grades.
+        """Vectors of what ``boxes`` hold, and their grades.
+
+        A box says what is looked for, so its crop goes through the head of queries by picture.
 
         Raises:
             PictureGone: a picture is not kept, and its box was never encoded.
@@ -110,9 +112,8 @@ class RegionCrops:
         if missing:
             known |= self._encoded(serving, missing)
         vectors = np.stack([known[_key(box)] for box in boxes])
-        return Regions(
-            through_query_head(serving.query_heads, vectors), np.array([box.grade for box in boxes], dtype=np.float64)
-        )
+        grades = np.array([box.grade for box in boxes], dtype=np.float64)
+        return Regions(serving.query_heads.adapt("image", vectors), grades)
 
     def steer(self, serving: Serving, boxes: Sequence[DrawnBox]) -> dict[str, Vector]:
         """What ``boxes`` say of each patch token (Np,) of a picture, by its content hash; not of one that is gone."""
