@@ -6,13 +6,15 @@ linear probe begins at it, but nothing holds it there. Both have only the shop's
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
+
+from backend.ml.losses import symmetric_info_nce
+from backend.ml.pairs import Pairs
 
 Matrix = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -23,26 +25,6 @@ CPU = torch.device("cpu")
 
 LOGIT_SCALE_START, LOGIT_SCALE_MOST = 1 / 0.07, 100.0
 """Of the softmax over a batch: where it begins and what it is clamped to, as in CLIP (arXiv 2103.00020, 2.3)."""
-
-
-class PairedVectors(Protocol):
-    """n texts of m images: unit rows of one space."""
-
-    @property
-    def texts(self) -> Matrix:
-        """(n, d)."""
-
-    @property
-    def images(self) -> Matrix:
-        """(m, d)."""
-
-    @property
-    def image_of(self) -> Ints:
-        """(n,) row of ``images`` that each text is of."""
-
-    @property
-    def product_of(self) -> Ints:
-        """(m,) product that each image is of."""
 
 
 @dataclass(frozen=True)
@@ -111,13 +93,14 @@ class Towers:
     losses: list[float] = field(default_factory=list)
 
 
-def fit_two_towers(pairs: PairedVectors, plan: TwoTowerPlan, *, device: torch.device = CPU) -> Towers:
+def fit_two_towers(pairs: Pairs, plan: TwoTowerPlan, *, device: torch.device = CPU) -> Towers:
     """The naive baseline: mean of max(0, m - s⁺ + s⁻) over texts, one random image of another product each.
 
     Raises:
         ValueError: all images are of one product, so that there is no wrong one.
     """
-    products, owners = pairs.product_of, pairs.product_of[pairs.image_of]
+    there = np.unique(pairs.image_of[pairs.rows])  # pictures of other parts of the data are not learned from
+    products = pairs.product_of[there]
     if len(np.unique(products)) < 2:
         raise ValueError("found the images of one product; expected two products at least to draw negatives from")
     torch.manual_seed(plan.seed)
@@ -126,7 +109,7 @@ def fit_two_towers(pairs: PairedVectors, plan: TwoTowerPlan, *, device: torch.de
     rng = np.random.default_rng((plan.seed, 1))
 
     def against_one(texts: Tensor, images: Tensor, rows: Ints) -> Tensor:
-        wrong = draw_negatives(products, owners[rows], rng)
+        wrong = there[draw_negatives(products, pairs.product_of[pairs.image_of[rows]], rng)]
         negatives = functional.normalize(image(_rows(pairs.images, wrong, device)), dim=1)
         return margin_loss((texts * images).sum(dim=1), (texts * negatives).sum(dim=1), plan.margin)
 
@@ -137,7 +120,7 @@ def fit_two_towers(pairs: PairedVectors, plan: TwoTowerPlan, *, device: torch.de
     return Towers(Tower(text.eval()), Tower(image.eval()), losses)
 
 
-def fit_linear_probe(pairs: PairedVectors, plan: ProbePlan, *, device: torch.device = CPU) -> Towers:
+def fit_linear_probe(pairs: Pairs, plan: ProbePlan, *, device: torch.device = CPU) -> Towers:
     """The linear probe: texts W_t x and images W_v y, both matrices the identity at first.
 
     Pairs of one product in a batch are not told apart: they are left out of each other's softmax.
@@ -145,14 +128,11 @@ def fit_linear_probe(pairs: PairedVectors, plan: ProbePlan, *, device: torch.dev
     width = pairs.texts.shape[1]
     text, image = (_identity(width).to(device) for _ in range(2))
     scale = nn.Parameter(torch.tensor(LOGIT_SCALE_START, device=device).log())
-    owners = pairs.product_of[pairs.image_of]
 
     def contrast(texts: Tensor, images: Tensor, rows: Ints) -> Tensor:
-        logits = scale.exp().clamp(max=LOGIT_SCALE_MOST) * texts @ images.T
-        same = torch.from_numpy(owners[rows][:, None] == owners[rows][None, :]).to(device)
-        same.fill_diagonal_(fill_value=False)
-        logits, own = logits.masked_fill(same, -torch.inf), torch.arange(len(rows), device=device)
-        return (functional.cross_entropy(logits, own) + functional.cross_entropy(logits.T, own)) / 2
+        owners = pairs.product_of[pairs.image_of[rows]]
+        same = torch.from_numpy(owners[:, None] == owners).fill_diagonal_(False).to(device)
+        return symmetric_info_nce(texts, images, scale.exp().clamp(max=LOGIT_SCALE_MOST), masked=same)
 
     optimizer = torch.optim.AdamW(
         [
@@ -185,7 +165,7 @@ def _train(
     towers: tuple[nn.Module, nn.Module],
     optimizer: torch.optim.Optimizer,
     loss_of: Loss,
-    pairs: PairedVectors,
+    pairs: Pairs,
     lengths: tuple[int, int, int],
     device: torch.device,
 ) -> list[float]:
@@ -194,7 +174,7 @@ def _train(
     losses = []
     for epoch in range(epochs):
         total = 0.0
-        for rows in _batches(len(pairs.texts), batch, np.random.default_rng((seed, 0, epoch))):
+        for rows in _batches(pairs.rows, batch, np.random.default_rng((seed, 0, epoch))):
             sides = (_rows(pairs.texts, rows, device), _rows(pairs.images, pairs.image_of[rows], device))
             texts, images = (
                 functional.normalize(tower(side), dim=1) for tower, side in zip(towers, sides, strict=True)
@@ -204,13 +184,13 @@ def _train(
             torch.autograd.backward(loss)
             optimizer.step()
             total += loss.item() * len(rows)
-        losses.append(total / len(pairs.texts))
+        losses.append(total / len(pairs))
     return losses
 
 
-def _batches(count: int, size: int, rng: np.random.Generator) -> Iterator[Ints]:
-    order = rng.permutation(count)
-    for start in range(0, count, size):
+def _batches(rows: Ints, size: int, rng: np.random.Generator) -> Iterator[Ints]:
+    order = rng.permutation(rows)
+    for start in range(0, len(rows), size):
         yield order[start : start + size]
 
 
