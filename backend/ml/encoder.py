@@ -5,23 +5,28 @@ import gzip
 import io
 import json
 import os
-import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any, cast
+from typing import Any
 
 import open_clip
 import torch
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from safetensors import SafetensorError
-from safetensors.torch import save_file
 from torch import nn
 
-from backend.errors import Unavailable
 from backend.ml.captioner import CocaCaptioner, NotACaptioner
 from backend.ml.dual_encoder import Encoder, EncoderCard, EncoderParts, ImageFeatures, TextFeatures, hash_weights
+from backend.ml.encoder_directory import (
+    CONFIG,
+    WEIGHTS,
+    EncoderUnavailableError,
+    place_encoder,
+    read_card,
+    require_free,
+)
 from backend.ml.image_tower import Precision
 
 __all__ = [
@@ -38,27 +43,16 @@ __all__ = [
     "hash_weights",
     "load_encoder",
     "open_captioner",
+    "open_parts",
+    "require_free",
+    "write_encoder",
 ]
-
-CONFIG = "open_clip_config.json"
-WEIGHTS = "open_clip_model.safetensors"
-CARD = "morelike_encoder.json"
-"""File in an encoder directory that says its name, its vocabulary and what it knows."""
 
 _LOAD_ERRORS = (
     *(RuntimeError, ValueError, KeyError, TypeError, AttributeError, OSError, AssertionError, ImportError),
     *(SafetensorError, UnpicklingError),
 )
 """What open_clip raises when a configuration, weights or the network are not as it needs them."""
-
-
-class EncoderUnavailableError(Unavailable, ValueError):
-    """The encoder named cannot be had here: no such model, tag or directory, or no network."""
-
-    title = "Encoder unavailable"
-
-    def __str__(self) -> str:
-        return f"{self.detail} Found: {self.found}. Expected: {self.expected}."
 
 
 @dataclass(frozen=True)
@@ -155,6 +149,15 @@ def open_captioner(
         ) from error
 
 
+def open_parts(source: str, *, demo_dir: Path | None = None) -> EncoderParts:
+    """What an encoder is made of, in fp32 on the CPU, for who wants to train it.
+
+    Raises:
+        EncoderUnavailableError: the model or its weights cannot be had.
+    """
+    return _open(EncoderSpec(source), demo_dir)
+
+
 def _open(spec: EncoderSpec, demo_dir: Path | None = None) -> EncoderParts:
     directory = spec.directory(demo_dir)
     if directory is not None:
@@ -189,31 +192,32 @@ def fetch_encoder(source: str, directory: Path) -> Path:
     Raises:
         EncoderUnavailableError: the model or the network is missing, or the directory holds something.
     """
-    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
-        raise EncoderUnavailableError(
-            f"{directory} is not free.", found="files", expected="an absent or empty directory"
-        )
+    require_free(directory)
     spec = EncoderSpec(source)
     name, tag = spec.name_and_tag()
-    parts = _open(spec)
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=directory.parent, prefix=".fetch-") as scratch:
-        whole = Path(scratch) / "encoder"
-        whole.mkdir()
-        _write_encoder(parts, _model_config(name, tag), whole)
-        whole.replace(directory)
-    return directory
+    return place_encoder(_open(spec), _model_config(name, tag), directory)
 
 
-def _write_encoder(parts: EncoderParts, model_config: dict[str, Any], directory: Path) -> None:
-    stated = cast(Any, parts.model.visual).preprocess_cfg
-    preprocess = {key: stated[key] for key in ("mean", "std", "interpolation", "resize_mode")}
-    (directory / CONFIG).write_text(json.dumps({"model_cfg": model_config, "preprocess_cfg": preprocess}, indent=2))
-    (directory / CARD).write_text(json.dumps(asdict(parts.card)))
-    weights = {name: weight.contiguous() for name, weight in parts.model.state_dict().items()}
-    save_file(weights, directory / WEIGHTS)
-    if hasattr(parts.tokenizer, "save_pretrained"):  # SigLIP's vocabulary comes with the model, CLIP's with open_clip
-        parts.tokenizer.save_pretrained(directory)
+def write_encoder(parts: EncoderParts, directory: Path, *, name: str, demo_dir: Path | None = None) -> Path:
+    """Write an encoder whose weights were changed since it was opened, as :func:`fetch_encoder` writes one.
+
+    Args:
+        parts: the encoder.
+        directory: where to write; absent or empty. It appears whole or not at all.
+        name: what it is called from now on.
+        demo_dir: directory that ``demo`` stands for.
+
+    Raises:
+        EncoderUnavailableError: the directory holds something.
+    """
+    require_free(directory)
+    spec = EncoderSpec(parts.source)
+    opened = spec.directory(demo_dir)
+    if opened is not None:
+        config = json.loads((opened / CONFIG).read_text(encoding="utf-8"))["model_cfg"]
+    else:
+        config = _model_config(*spec.name_and_tag())
+    return place_encoder(replace(parts, card=replace(parts.card, name=name)), config, directory)
 
 
 def _model_config(name: str, tag: str | None) -> dict[str, Any]:
@@ -264,20 +268,6 @@ def build_tokenizer(directory: Path) -> Any:
             expected=f"{config['text_cfg']['vocab_size']} tokens",
         )
     return tokenizer
-
-
-def read_card(directory: Path) -> EncoderCard:
-    """What the directory says about itself; a plain open_clip directory is named after its folder."""
-    path = directory / CARD
-    if not path.is_file():
-        return EncoderCard(name=directory.resolve().name)
-    text = path.read_text(encoding="utf-8", errors="replace")
-    try:
-        return EncoderCard(**json.loads(text))
-    except (ValueError, TypeError) as error:
-        raise EncoderUnavailableError(
-            f"{path} cannot be read.", found=text[:200], expected="name, bpe_merges, drawings_only as JSON"
-        ) from error
 
 
 def _require_tokenizer(model_config: dict[str, Any]) -> None:
