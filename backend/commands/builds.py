@@ -1,13 +1,15 @@
 """``morelike build`` and ``morelike generation``: what was made, what serves, and the way back."""
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from backend.commands.stores import Stores, opened
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from sqlalchemy.orm import Session
 
     from backend.generations.schemas import BuildRead
@@ -73,20 +75,44 @@ def list_generations() -> None:
     from rich.table import Table
 
     from backend.db import session_scope
-    from backend.generations.repository import list_generations as read
+    from backend.generations.listing import list_generations as read
+    from backend.generations.schemas import GenerationRead
 
-    table = Table("id", "state", "build", "encoder", "products measured", "live since", "retired")
+    table = Table("id", "state", "build", "encoder", "heads", "gate", "products measured", "live since", "retired")
     with opened() as stores, session_scope(stores.sessions) as session:
-        for generation, build in read(session, SHOWN):
+        for listed in read(session, SHOWN):
+            generation = GenerationRead.of(listed)
             table.add_row(
-                f"g{generation.id}",
+                generation.id,
                 generation.state,
-                str(build.id),
-                build.encoder_id,
+                str(generation.build),
+                generation.encoder,
+                "\n".join(generation.heads),
+                "" if generation.gate_passed is None else "passed" if generation.gate_passed else "refused",
                 f"{generation.calibration.get('products', 0):,}",
                 f"{generation.live_at:%Y-%m-%d %H:%M}" if generation.live_at else "",
                 f"{generation.retired_at:%Y-%m-%d %H:%M}" if generation.retired_at else "",
             )
+    Console().print(table)
+
+
+@generations.command("show")
+def show(
+    name: Annotated[str, typer.Argument(help="The generation, as `morelike generation list` shows it: g7.")],
+) -> None:
+    """Show one generation: its heads, what its gate measured, and what keeps it from going live."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from backend.db import session_scope
+    from backend.generations.listing import one_generation
+    from backend.generations.schemas import GenerationRead
+
+    table = Table(show_header=False)
+    with opened() as stores, session_scope(stores.sessions) as session:
+        shown = GenerationRead.of(one_generation(session, _number(name)))
+    for field, value in _flat(shown.model_dump(mode="json")):
+        table.add_row(field, value)
     Console().print(table)
 
 
@@ -96,16 +122,14 @@ def promote(
 ) -> None:
     """Go live with a generation that is ready, or that was live before."""
     from backend.db import session_scope
-    from backend.errors import NotFound
     from backend.generations.promote import go_live
     from backend.queue import ADVANCE_BUILDS
 
-    if not name.removeprefix("g").isdecimal():
-        raise NotFound("this is no generation", found=name, expected="g7")
+    number = _number(name)
     with opened() as stores, session_scope(stores.sessions) as session:
-        go_live(session, int(name.removeprefix("g")), actor=ACTOR)
+        go_live(session, number, actor=ACTOR)
         stores.queue.nudge_after_commit(session, ADVANCE_BUILDS)
-    typer.echo(f"g{name.removeprefix('g')} is live; every API process follows within half a second.")
+    typer.echo(f"g{number} is live; every API process follows within half a second.")
 
 
 @generations.command("rollback")
@@ -129,3 +153,22 @@ def read_builds(stores: Stores, session: "Session") -> "list[BuildRead]":
 
     used = uses(session, timedelta(hours=stores.settings.rollback_window_h))
     return [read_build(session, build, used.get(build.id, [])) for build in read(session, SHOWN)]
+
+
+def _number(name: str) -> int:
+    from backend.errors import NotFound
+
+    if not name.removeprefix("g").isdecimal():
+        raise NotFound("this is no generation", found=name, expected="g7")
+    return int(name.removeprefix("g"))
+
+
+def _flat(value: Any, name: str = "") -> "Iterator[tuple[str, str]]":
+    """Everything in ``value``, a line each: ``gate_report.adapter.passed``, ``True``."""
+    if isinstance(value, dict) and value:
+        for key, inner in value.items():
+            yield from _flat(inner, f"{name}.{key}" if name else key)
+    elif isinstance(value, list) and value and isinstance(value[0], str):
+        yield name, "\n".join(value)
+    elif value not in (None, [], {}):
+        yield name, f"{value:.4g}" if isinstance(value, float) else str(value)

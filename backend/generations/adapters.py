@@ -24,9 +24,16 @@ from backend.generations.repository import (
     lock_generations,
     new_build,
 )
+from backend.ml.heads import ItemHeads, load_item_heads, load_query_heads
 
 FIRST_STEP_OF_STORED = "create"
 """Step at which a build of an encoder that is open already begins."""
+
+
+class HeadsDoNotFit(Conflict):
+    """Heads belong to the encoder that they were trained on, and another one is live."""
+
+    title = "Heads do not fit"
 
 
 def keep_adapter(
@@ -54,7 +61,8 @@ def keep_adapter(
         actor: who asks, for the audit.
 
     Raises:
-        Conflict: another encoder is live by now.
+        HeadsDoNotFit: the heads are of another encoder than the live one, or damaged.
+        Conflict: nothing is live.
         ValueError: the gate report does not say whether the adapter passed.
     """
     if not isinstance(gate_report.get("passed"), bool):
@@ -63,6 +71,7 @@ def keep_adapter(
     live, build = live_generation(session), live_build(session)
     if live is None or build is None:
         raise Conflict("Nothing is live yet that an adapter could be for.", expected="a catalogue: `morelike import`")
+    _check(build, query_heads, item_heads)
     generation = Generation(
         index_build_id=live.index_build_id,
         calibration={},
@@ -91,6 +100,22 @@ def keep_adapter(
     if promote and generation.state == "ready":
         go_live(session, generation.id, actor=actor)
     return generation.id
+
+
+def _check(live: Build, query_heads: bytes, item_heads: bytes | None) -> None:
+    """Let only heads in that belong to the live build's encoder."""
+    try:
+        queries = load_query_heads(query_heads, live.encoder_id)
+        items = ItemHeads() if item_heads is None else load_item_heads(item_heads, live.encoder_id)
+        widths = {head.dim for head in (queries.text, queries.image, items.image, items.caption) if head is not None}
+        if widths - {live.dim}:
+            raise ValueError(f"found heads for vectors of {sorted(widths)} numbers; expected {live.dim}")
+    except ValueError as error:
+        raise HeadsDoNotFit(
+            "The adapter is not for the encoder that is live, or it is damaged.",
+            found=str(error),
+            expected=live.encoder_id,
+        ) from error
 
 
 def _holder(session: Session, live: Build, item_heads: bytes | None) -> IndexBuild | None:

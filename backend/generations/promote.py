@@ -62,9 +62,11 @@ def why_not(generation: Generation, build: IndexBuild) -> list[str]:
     refused: list[str] = generation.gate_report.get("adapter", {}).get("reasons", [])
     if generation.state == "trained":
         return [f"It waits for index build {build.id}, which is at `{build.step}`."]
-    if generation.state not in ("rejected", "failed"):
+    if generation.state in ("rejected", "failed") and refused:
+        return refused
+    if build.state == "ready":
         return []
-    return refused or [f"Its index build {build.id} is {build.state}: {build.error or 'it was given up'}."]
+    return [f"Its index build {build.id} is {build.state}{f': {build.error}' if build.error else ''}."]
 
 
 def roll_back(session: Session, *, actor: str, from_id: int | None = None) -> int:

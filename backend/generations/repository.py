@@ -85,12 +85,6 @@ def newest_ready(session: Session, build_id: int) -> Generation | None:
     return session.scalars(ready.order_by(Generation.id.desc()).limit(1)).first()
 
 
-def list_generations(session: Session, limit: int) -> Sequence[tuple[Generation, IndexBuild]]:
-    """Generations with their builds, newest first."""
-    statement = select(Generation, IndexBuild).join(IndexBuild).order_by(Generation.id.desc()).limit(limit)
-    return session.execute(statement).all()
-
-
 def is_written(session: Session, build: Build) -> bool:
     """Whether changes of the catalogue are still written to ``build``."""
     state = session.scalar(select(IndexBuild.state).where(IndexBuild.id == build.id))

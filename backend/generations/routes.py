@@ -9,9 +9,10 @@ from sqlalchemy.orm import Session
 from backend.access.dependencies import AdminCaller, QueueDep, SessionDep, SettingsDep
 from backend.access.provided import provided
 from backend.generations.builds import Use, drop_build, list_builds, progress, start_build, usable_source, uses
+from backend.generations.listing import list_generations
 from backend.generations.models import IndexBuild
 from backend.generations.promote import go_live, roll_back
-from backend.generations.repository import WRITABLE_STATES, list_generations
+from backend.generations.repository import WRITABLE_STATES
 from backend.generations.schemas import BuildList, BuildRead, BuildRequest, GenerationList, GenerationRead, LiveChange
 from backend.generations.serving import ServingHolder
 from backend.queue import ADVANCE_BUILDS
@@ -31,8 +32,7 @@ Most = Annotated[int, Query(ge=1, le=500, description="Most of them listed.")]
 @router.get("/generations", operation_id="list_generations")
 def get_generations(_caller: AdminCaller, session: SessionDep, limit: Most = 50) -> GenerationList:
     """Generations and their states, the newest first."""
-    rows = list_generations(session, limit)
-    return GenerationList(generations=[GenerationRead.of(generation, build) for generation, build in rows])
+    return GenerationList(generations=[GenerationRead.of(listed) for listed in list_generations(session, limit)])
 
 
 @router.post("/generations/{generation}/promote", operation_id="promote_generation")

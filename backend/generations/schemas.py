@@ -7,7 +7,9 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict, Field
 
 from backend.generations.builds import Progress, Use
-from backend.generations.models import Generation, IndexBuild
+from backend.generations.listing import ListedGeneration
+from backend.generations.models import IndexBuild
+from backend.generations.promote import why_not
 
 GENERATION_EXAMPLE: dict[str, Any] = {
     "id": "g7",
@@ -16,9 +18,12 @@ GENERATION_EXAMPLE: dict[str, Any] = {
     "build": 2,
     "image_collection": "images_b2",
     "caption_collection": "captions_b2",
+    "heads": {"query_text": {"alpha": 0.2, "gamma": 1.0}},
     "calibration": {"caption_weight": 0.5, "products": 2400},
-    "data_range": {},
-    "gate_report": {},
+    "data_range": {"pairs": 5200, "products": 2400},
+    "gate_report": {"adapter": {"passed": True, "reasons": []}},
+    "gate_passed": True,
+    "reasons": [],
     "code_version": "0.1.0",
     "created_at": "2026-11-21T02:00:00Z",
     "live_at": "2026-11-21T02:04:00Z",
@@ -58,8 +63,14 @@ class GenerationRead(BaseModel):
     image_collection: str
     caption_collection: str
     calibration: dict[str, Any] = Field(description="Weight of captions, and scales of both sides' cosines.")
+    heads: dict[str, dict[str, float]] = Field(
+        description="Heads that are not the identity, by side (query_text, query_image, item_image, item_caption): "
+        "`alpha`, the share of what was learned, and `gamma`, what the gate scaled that by."
+    )
     data_range: dict[str, Any] = Field(description="What it was trained on; empty for one that was not trained.")
     gate_report: dict[str, Any] = Field(description="What each gate measured.")
+    gate_passed: bool | None = Field(description="What the gate of its adapter said; null where none was trained.")
+    reasons: list[str] = Field(description="What keeps it from going live; none where nothing does.")
     code_version: str
     created_at: datetime
     live_at: datetime | None = Field(description="When it last went live.")
@@ -67,8 +78,9 @@ class GenerationRead(BaseModel):
     replaced: str | None = Field(description="The generation that a rollback of this one leads to.")
 
     @classmethod
-    def of(cls, generation: Generation, build: IndexBuild) -> Self:
+    def of(cls, listed: ListedGeneration) -> Self:
         """The generation as shown."""
+        generation, build = listed.generation, listed.build
         return cls(
             id=f"g{generation.id}",
             state=generation.state,
@@ -77,8 +89,11 @@ class GenerationRead(BaseModel):
             image_collection=build.image_collection,
             caption_collection=build.caption_collection,
             calibration=generation.calibration,
+            heads=listed.heads,
             data_range=generation.data_range,
             gate_report=generation.gate_report,
+            gate_passed=generation.gate_report.get("adapter", {}).get("passed"),
+            reasons=why_not(generation, build),
             code_version=generation.code_version,
             created_at=generation.created_at,
             live_at=generation.live_at,

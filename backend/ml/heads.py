@@ -284,7 +284,7 @@ def _dump(of: str, heads: Mapping[str, Head | None], encoder_id: str) -> bytes:
 
 
 def _load(of: str, sides: tuple[str, ...], data: bytes, encoder_id: str) -> dict[str, Head]:
-    stated = _header(data)
+    stated = read_header(data)
     try:
         if stated["of"] != of:
             raise ValueError(f"found {stated['of']} heads; expected {of} heads")
@@ -303,8 +303,14 @@ def _load(of: str, sides: tuple[str, ...], data: bytes, encoder_id: str) -> dict
         raise ValueError(f"found {type(error).__name__}: {why}; expected the weights of {of} heads") from error
 
 
-def _header(data: bytes) -> dict[str, Any]:
-    """What a safetensors file states about itself: 8 bytes of length, then JSON whose values are strings."""
+def read_header(data: bytes) -> dict[str, Any]:
+    """What heads state about themselves, of the file or its beginning: `encoder`, and α and γ by side in `heads`.
+
+    A safetensors file has 8 bytes of length, then JSON whose values are strings.
+
+    Raises:
+        ValueError: it does not begin so.
+    """
     try:
         header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
         return dict(json.loads(header["__metadata__"][FORMAT]))
