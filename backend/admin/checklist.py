@@ -66,7 +66,8 @@ def encoder(facts: Facts) -> Check:
             ),
         ]
     if switch is not None:
-        fact += f" A switch to {switch.source} is under way: {switch.products:,} of {switch.total:,} products."
+        what = "The index build of an adapter" if switch.adapted else f"A switch to {switch.source}"
+        fact += f" {what} is under way: {switch.products:,} of {switch.total:,} products."
         steps = [Step(say="Watch it", command="morelike encoder status")]
         if switch.error:
             state, fact = "problem", f"{fact} {switch.error}"

@@ -26,13 +26,14 @@ DEMO_IDS = "demo-%"
 
 @dataclass(frozen=True)
 class Switch:
-    """An index build that is being made: the source of its encoder, and how many products it holds."""
+    """An index build that is being made: the source of its encoder, how many products it holds, and what it is for."""
 
     build: int
     source: str
     products: int
     total: int
     error: str | None
+    adapted: bool = False
 
 
 @dataclass(frozen=True)
@@ -146,6 +147,7 @@ def _switch(session: Session) -> Switch | None:
         products=known.products if known else 0,
         total=known.total if known else count_products_due(session, None),
         error=build.error,
+        adapted=build.adapted,
     )
 
 

@@ -96,9 +96,8 @@ def status() -> None:
         typer.echo("No switch is under way.")
     for build in running:
         done = f", {build.progress.products:,} of {build.progress.total:,} products" if build.progress else ""
-        typer.echo(
-            f"Switching to {build.encoder or build.source} (build {build.id}): {STEPS[build.step].lower()}{done}."
-        )
+        what = "Adapting" if build.adapted else "Switching to"
+        typer.echo(f"{what} {build.encoder or build.source} (build {build.id}): {STEPS[build.step].lower()}{done}.")
         if build.error:
             typer.echo(f"  {build.error}")
 

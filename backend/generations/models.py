@@ -19,7 +19,7 @@ from sqlalchemy import (
     func,
     text,
 )
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.orm import Mapped, column_property, mapped_column
 
 from backend.db import Base
 
@@ -51,6 +51,7 @@ class IndexBuild(Base):
     encoder_id: Mapped[str | None] = mapped_column(ForeignKey("encoders.id"))
     source: Mapped[str | None] = mapped_column(String(1000))
     item_heads: Mapped[bytes | None] = mapped_column(LargeBinary, deferred=True)  # read where it is used: up to 2 MB
+    adapted: Mapped[bool] = column_property(item_heads.is_not(None))
     image_collection: Mapped[str] = mapped_column(String(120), unique=True)
     caption_collection: Mapped[str] = mapped_column(String(120), unique=True)
     state: Mapped[str] = mapped_column(String(16))  # building, ready, dropped, failed

@@ -66,7 +66,7 @@ def why_not(generation: Generation, build: IndexBuild) -> list[str]:
         return refused
     if build.state == "ready":
         return []
-    return [f"Its index build {build.id} is {build.state}{f': {build.error}' if build.error else ''}."]
+    return [f"Its index build {build.id} is {build.state}{f': {build.error}' if build.error else ''}".rstrip(".") + "."]
 
 
 def roll_back(session: Session, *, actor: str, from_id: int | None = None) -> int:

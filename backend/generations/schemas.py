@@ -38,6 +38,7 @@ BUILD_EXAMPLE: dict[str, Any] = {
     "live": False,
     "source": "local-dir:/srv/encoders/ViT-B-32-laion2b_s34b_b79k",
     "encoder": "ViT-B-32:laion2b_s34b_b79k@5e2ad1c0a9f4",
+    "adapted": False,
     "image_collection": "images_b2",
     "caption_collection": "captions_b2",
     "promote": True,
@@ -149,8 +150,9 @@ class BuildRead(BaseModel):
         "verify, calibrate, promote; then done."
     )
     live: bool = Field(description="Whether it is searched now.")
-    source: str | None = Field(description="What its encoder was asked for by.")
+    source: str | None = Field(description="What its encoder was asked for by; null where it is made for an adapter.")
     encoder: str | None = Field(description="Name and weights of its encoder, once that was opened.")
+    adapted: bool = Field(description="Whether its items go through the heads of an adapter.")
     image_collection: str
     caption_collection: str
     promote: bool = Field(description="Whether it goes live as soon as it is ready.")
@@ -172,6 +174,7 @@ class BuildRead(BaseModel):
             live=any(use.state == "live" for use in used),
             source=build.source,
             encoder=build.encoder_id,
+            adapted=build.adapted,
             image_collection=build.image_collection,
             caption_collection=build.caption_collection,
             promote=build.promote,

@@ -36,6 +36,7 @@ from backend.settings import Settings
 from backend.vector_index import VectorIndex
 from tests.fixtures.encoders import TINY_CLIP, write_encoder
 from tests.generations.conftest import picture
+from tests.generations.test_adapters import begin_adapter
 
 pytestmark = pytest.mark.faults
 
@@ -134,12 +135,19 @@ def place(
                 index.drop_collection(name)
 
 
-def test_kill_9_at_every_step_is_resumed(place: Place, sessions: sessionmaker[Session]) -> None:
+@pytest.mark.parametrize("made_for", ["another encoder", pytest.param("item heads", marks=pytest.mark.slow)])
+def test_kill_9_at_every_step_is_resumed(
+    made_for: str, place: Place, sessions: sessionmaker[Session], tiny_encoder: Encoder
+) -> None:
     workers = multiprocessing.get_context("forkserver")
     workers.set_forkserver_preload([__name__])
-    with session_scope(sessions) as session:
-        number = start_build(session, place.encoder, promote=True, actor="test").id
-    moments = [(step, moment) for step in STEPS for moment in ("before", "uncommitted")]
+    if made_for == "item heads":
+        number = begin_adapter(sessions, tiny_encoder)
+    else:
+        with session_scope(sessions) as session:
+            number = start_build(session, place.encoder, promote=True, actor="test").id
+    steps = STEPS[STEPS.index("create") :] if made_for == "item heads" else STEPS
+    moments = [(step, moment) for step in steps for moment in ("before", "uncommitted")]
     moments.insert(moments.index(("backfill", "uncommitted")), ("backfill", "amid"))
     for step, moment in moments:
         worker = workers.Process(target=work, args=(place, step, moment))

@@ -22,10 +22,13 @@ from backend.db import connect, session_factory, session_scope
 from backend.generations.audit import compare
 from backend.generations.due import anything_due
 from backend.generations.repository import writable_builds
+from backend.ml.encoder import Encoder
+from backend.queue import ADVANCE_BUILDS, Queue
 from backend.vector_index import VectorIndex
 from tests.fixtures.encoders import TINY_CLIP, write_encoder
 from tests.fixtures.stacks import RunningStack, wait_for
 from tests.generations.conftest import picture
+from tests.generations.test_adapters import kept
 
 pytestmark = pytest.mark.faults
 
@@ -123,14 +126,7 @@ def generation_of(ask: httpx.Client) -> str:
 
 @pytest.mark.timeout(1800)
 def test_encoder_is_changed_under_traffic_and_back(stack: RunningStack, tmp_path: Path) -> None:
-    sessions, index = stores(stack)
-    blobs = BlobStore(stack.home / "blobs")
-    feed = [
-        {"id": f"p{n}", "title": f"product {n}", "brand": "Still", "images": [f"blob:{blobs.put(picture(n))}"]}
-        for n in range(PRODUCTS)
-    ]
-    assert stack.call("/v1/products:batch", feed)[0] == 200
-    wait_for(lambda: settled(sessions), "the catalogue is indexed")
+    sessions, index = stocked(stack)
     other = write_encoder(tmp_path / "other", TINY_CLIP | {"embed_dim": 48}, seed=9)
     command = [str(Path(sys.executable).parent / "morelike"), "encoder", "switch", f"local-dir:{other}"]
     with client(stack) as ask, Traffic(stack) as traffic:
@@ -152,12 +148,58 @@ def test_encoder_is_changed_under_traffic_and_back(stack: RunningStack, tmp_path
     assert traffic.failures == []
     assert traffic.written > 20
     one_answer_each(traffic, {use["generation"] for use in new["used_by"]})
+    all_agree(sessions, index)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_adapters_go_live_under_traffic_and_back(stack: RunningStack, tiny_encoder: Encoder) -> None:
+    """One with heads for items, by a build of its own; then one for queries only, which shares the first build."""
+    sessions, index = stocked(stack)
+    queue = Queue(json.loads((stack.home / "run" / "stack.json").read_text())["redis_url"])
+    with client(stack) as ask, Traffic(stack) as traffic:
+        first, began = live(ask)["id"], generation_of(ask)
+        adapted = f"g{kept(sessions, tiny_encoder, items=5)}"
+        queue.nudge(ADVANCE_BUILDS)
+        wait_for(lambda: generation_of(ask) == adapted, "searches follow the adapter")
+        second = live(ask)["id"]
+        time.sleep(2)
+        asked = f"g{kept(sessions, tiny_encoder)}"
+        wait_for(lambda: generation_of(ask) == asked, "searches follow the heads of queries")
+        assert live(ask)["id"] == first != second
+        time.sleep(2)
+        for before in (adapted, began):
+            assert ask.post(f"/v1/generations/{generation_of(ask)}/rollback").json()["live"] == before
+            wait_for(lambda back=before: generation_of(ask) == back, "searches go back")  # type: ignore[misc]
+            time.sleep(1)
+    assert traffic.failures == []
+    assert {generation for generation, _, _ in traffic.answers} == {began, adapted, asked}
+    for new in (adapted, asked):
+        one_answer_each(traffic, {new})
+    all_agree(sessions, index)
+
+
+def stocked(stack: RunningStack) -> tuple[sessionmaker[Session], VectorIndex]:
+    """The stores of ``stack``, whose catalogue is there and indexed."""
+    blobs = BlobStore(stack.home / "blobs")
+    feed = [
+        {"id": f"p{n}", "title": f"product {n}", "brand": "Still", "images": [f"blob:{blobs.put(picture(n))}"]}
+        for n in range(PRODUCTS)
+    ]
+    assert stack.call("/v1/products:batch", feed)[0] == 200
+    sessions, index = stores(stack)
+    wait_for(lambda: settled(sessions), "the catalogue is indexed")
+    return sessions, index
+
+
+def all_agree(sessions: sessionmaker[Session], index: VectorIndex) -> None:
+    """Wait until every build is up to date, and compare each with the catalogue, row by row."""
     wait_for(lambda: settled(sessions), "both builds are up to date")
     with session_scope(sessions) as session:
         for build in writable_builds(session):
             report = compare(session, index, build)
             assert report.agrees, report
-            assert report.products == PRODUCTS + 40
+            assert report.products > PRODUCTS
 
 
 def halfway(ask: httpx.Client) -> bool:

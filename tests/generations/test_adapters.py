@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,24 +42,35 @@ REFUSED: dict[str, Any] = {"passed": False, "reasons": ["Recall@10 gains -0.012;
 Keep = Callable[..., int]
 
 
+def kept(
+    sessions: sessionmaker[Session],
+    encoder: Encoder,
+    *,
+    items: int | None = None,
+    gate: dict[str, Any] = PASSED,
+    promote: bool = True,
+) -> int:
+    """Number of the generation of an adapter; ``items`` is the seed of its heads for items."""
+    with session_scope(sessions) as session:
+        return keep_adapter(
+            session,
+            query_heads=query_heads(encoder.id, encoder.dim, seed=3),
+            item_heads=None if items is None else item_heads(encoder.id, encoder.dim, seed=items),
+            gate_report=gate,
+            data_range={"pairs": 300},
+            promote=promote,
+            actor="test",
+        )
+
+
+def begin_adapter(sessions: sessionmaker[Session], encoder: Encoder) -> int:
+    """Number of the build that an adapter with heads for items waits for."""
+    return generation(sessions, kept(sessions, encoder, items=5)).index_build_id
+
+
 @pytest.fixture
 def keep(sessions: sessionmaker[Session], tiny_encoder: Encoder) -> Keep:
-    """Keeps an adapter for the tiny encoder; ``items`` is the seed of heads for items."""
-
-    def kept(*, items: int | None = None, gate: dict[str, Any] = PASSED, promote: bool = True) -> int:
-        known = tiny_encoder.id, tiny_encoder.dim
-        with session_scope(sessions) as session:
-            return keep_adapter(
-                session,
-                query_heads=query_heads(*known, seed=3),
-                item_heads=None if items is None else item_heads(*known, seed=items),
-                gate_report=gate,
-                data_range={"pairs": 300},
-                promote=promote,
-                actor="test",
-            )
-
-    return kept
+    return partial(kept, sessions, tiny_encoder)
 
 
 @pytest.fixture
@@ -273,6 +285,7 @@ def test_rows_that_went_in_without_heads_are_found_and_written_again(
     assert agree(sessions, index)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("stock")
 def test_adapter_that_waited_for_a_switch_is_made_and_does_not_undo_it(
     keep: Keep,
@@ -318,6 +331,7 @@ def test_generation_whose_build_comes_to_nothing_says_so(
     assert agree(sessions, index)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("stock")
 def test_encoder_in_use_can_be_switched_to_where_its_items_go_through_heads(
     keep: Keep,

@@ -2,7 +2,7 @@
 
 import {count, fill, h, number, when} from "./elements.js";
 
-const STEPS = {open: "Opening the encoder", create: "Making its collections", backfill: "Embedding the catalogue",
+const STEPS = {open: "Opening the encoder", create: "Making its collections", backfill: "Indexing the catalogue",
   verify: "Comparing with the exact answers", calibrate: "Measuring its scores", promote: "Going live", done: "Ready"};
 
 export function showUse(place, {serving, index, catalogue, shop}) {
@@ -32,7 +32,7 @@ export function showSwitch(place, builds, on) {
   const {products, total} = running.progress ?? {products: 0, total: 0};
   const percent = total ? Math.floor((products / total) * 100) : 0;
   const changed = fill(place,
-    h("div", {class: "switch-head"}, h("h3", {}, "Switching the encoder"), h("span", {class: "percent"}, running.step === "backfill" ? `${percent}%` : "")),
+    h("div", {class: "switch-head"}, h("h3", {}, running.adapted ? "Making the index of an adapter" : "Switching the encoder"), h("span", {class: "percent"}, running.step === "backfill" ? `${percent}%` : "")),
     h("p", {class: "breaks"}, running.source ?? running.encoder),
     h("progress", {max: "100", ...(running.step === "backfill" && {value: String(percent)}), "aria-label": "Progress of the switch"}),
     h("p", {class: "soft"}, STEPS[running.step] ?? running.step, running.step === "backfill" && total > 0 && `: ${number(products)} of ${count(total, "product")}`, ". Searches go on as before."),
@@ -51,7 +51,8 @@ export function showHistory(place, generations, builds, on) {
         const build = kept.get(one.build);
         const canGoLive = one.state !== "live" && ["ready", "retired"].includes(one.state) && build?.state === "ready";
         return h("tr", {},
-          h("td", {"data-label": "Generation"}, one.id, " ", h("span", {class: `tag ${one.state === "live" ? "good" : ""}`}, one.state)),
+          h("td", {"data-label": "Generation"}, one.id, " ", h("span", {class: `tag ${one.state === "live" ? "good" : ""}`}, one.state),
+            one.gate_passed !== null && h("small", {}, one.gate_passed ? " adapter" : ` adapter: ${one.reasons.join(" ")}`)),
           h("td", {"data-label": "Encoder", class: "breaks"}, one.encoder),
           h("td", {"data-label": "Build"}, `b${one.build}`, build && build.state !== "ready" && h("small", {}, ` ${build.state}`)),
           h("td", {class: "actions"},
