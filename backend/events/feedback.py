@@ -3,13 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import bindparam, text
-from sqlalchemy.dialects.postgresql import ARRAY
-from sqlalchemy.orm import Session
-from sqlalchemy.types import String
+from sqlalchemy import Connection
 
 from backend.events.recording import NewEvent, insert_events
 from backend.ml.feedback.signals import SignalGrades, Signals, grade
+from backend.prepared import prepared
 
 
 @dataclass(frozen=True)
@@ -50,7 +48,7 @@ def value_of_stars(stars: int) -> float:
 
 
 def record_feedback(
-    session: Session,
+    connection: Connection,
     *,
     query_id: str,
     about: str,
@@ -78,11 +76,11 @@ def record_feedback(
         )
         for place, one in enumerate(judged, start=1)
     ]
-    insert_events(session, events, source="refine")
+    insert_events(connection, events, source="refine")
 
 
 # only what the list really showed: nobody brings a product in by claiming to have clicked on it
-_SIGNALS = text(
+_SIGNALS = prepared(
     """
     SELECT e.product_id,
            count(*) FILTER (WHERE e.type = 'click') AS clicks,
@@ -92,22 +90,24 @@ _SIGNALS = text(
            (array_agg(e.value ORDER BY e.occurred_at DESC, e.id DESC)
               FILTER (WHERE e.type IN ('like', 'dislike', 'rating')))[1] AS judgement
     FROM events e
-    WHERE e.query_id = ANY(:query_ids) AND e.source = 'client'
+    WHERE e.query_id = ANY(CAST(:query_ids AS text[])) AND e.source = 'client'
       AND e.type IN ('click', 'return', 'dwell', 'like', 'dislike', 'rating')
       AND EXISTS (SELECT FROM served_pages p WHERE p.query_id = e.query_id AND e.product_id = ANY(p.product_ids))
     GROUP BY e.product_id
     """
-).bindparams(bindparam("query_ids", type_=ARRAY(String)))
+)
 
 
-def session_signals(session: Session, query_ids: Sequence[str], grades: SignalGrades | None = None) -> dict[str, float]:
+def session_signals(
+    connection: Connection, query_ids: Sequence[str], grades: SignalGrades | None = None
+) -> dict[str, float]:
     """Grades in [-1, 1], by product id, of what was done with products of the lists ``query_ids``.
 
     Clicks, visible time and returns give a grade between 0 and 1 (``ml/feedback/signals.py``); a like, dislike or
     rating that was sent as an event counts as it is, the latest one. Products of which nothing can be said are absent.
     """
     found: dict[str, float] = {}
-    for row in session.execute(_SIGNALS, {"query_ids": list(query_ids)}):
+    for row in _SIGNALS.rows(connection, {"query_ids": list(query_ids)}):
         seen = row.seen_ms if row.seen_ms is not None else row.away_ms  # how long it was left open bounds what was seen
         one = grade(Signals(row.clicks, row.returns, seen, row.judgement), grades or SignalGrades())
         if one is not None:

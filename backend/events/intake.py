@@ -54,7 +54,7 @@ def take_events(session: Session, sent: Sequence[Any], hasher: UnitHasher) -> Ev
     for event, verdict in zip(checked, verdicts, strict=True):
         if isinstance(event, EventIn) and verdict is None:
             fresh.setdefault(event.message_id, _kept(event, hasher, now))
-    written = insert_events(session, list(fresh.values()), source="client")
+    written = insert_events(session.connection(), list(fresh.values()), source="client")
     results = [verdict or _accepted(event, written) for event, verdict in zip(checked, verdicts, strict=True)]
     return EventVerdicts(accepted=sum(one.status == "accepted" for one in results), results=results)
 

@@ -6,10 +6,11 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 import orjson
-from sqlalchemy import bindparam, delete, func, select, text
+from sqlalchemy import Connection, delete, func, select, text
 from sqlalchemy.orm import Session
 
 from backend.events.models import EventId
+from backend.prepared import prepared
 
 Source = Literal["client", "refine"]
 
@@ -32,7 +33,7 @@ class NewEvent:
 
 
 # Ids are taken in their order: batches that share some wait for one another, and never both ways.
-_INSERT = text(
+_INSERT = prepared(
     """
     WITH sent AS (
       SELECT * FROM jsonb_to_recordset(CAST(:events AS jsonb)) AS e(
@@ -43,20 +44,20 @@ _INSERT = text(
       ON CONFLICT DO NOTHING RETURNING message_id)
     INSERT INTO events (message_id, type, query_id, product_id, shopper_id, session_id, value, dwell_ms, image, box,
                         source, occurred_at)
-    SELECT message_id, type, query_id, product_id, shopper_id, session_id, value, dwell_ms, image, box, :source,
-           coalesce(occurred_at, now())
+    SELECT message_id, type, query_id, product_id, shopper_id, session_id, value, dwell_ms, image, box,
+           CAST(:source AS text), coalesce(occurred_at, now())
     FROM sent JOIN fresh USING (message_id)
     RETURNING message_id
     """
-).bindparams(bindparam("events"), bindparam("source"))
+)
 
 
-def insert_events(session: Session, events: Sequence[NewEvent], *, source: Source) -> set[str]:
+def insert_events(connection: Connection, events: Sequence[NewEvent], *, source: Source) -> set[str]:
     """Keep those of ``events``, whose message ids differ, that have not come before; their message ids."""
     if not events:
         return set()
     rows = orjson.dumps([vars(one) for one in events]).decode()
-    return set(session.scalars(_INSERT, {"events": rows, "source": source}))
+    return {row.message_id for row in _INSERT.rows(connection, {"events": rows, "source": source})}
 
 
 def known_lists(session: Session, query_ids: Sequence[str]) -> set[str]:

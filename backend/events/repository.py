@@ -46,7 +46,7 @@ class ListServed:
     refinement: dict[str, Any] | None = None
     experiments: dict[str, Any] = field(default_factory=dict)
     served_at: datetime | None = None  # None: the database's clock says when it is recorded
-    acted: bool = False  # whether there are events of it
+    acted: bool = False  # whether clients sent events of it
 
 
 RECORDING = """
@@ -103,7 +103,7 @@ _GET = prepared(
     """
     SELECT l.query_id, l.generation_id, l.request, l.total, l.total_is, l.shopper_id, l.session_id, l.surface, l.device,
            l.query_type, l.parent_id, l.root_id, l.turn, l.refinement, l.experiments, l.served_at,
-           EXISTS (SELECT FROM events e WHERE e.query_id = l.query_id) AS acted,
+           EXISTS (SELECT FROM events e WHERE e.query_id = l.query_id AND e.source = 'client') AS acted,
            (SELECT jsonb_agg(jsonb_build_array(p.first_position, p.product_ids, p.scores) ORDER BY p.first_position)
             FROM served_pages p WHERE p.query_id = l.query_id) AS pages
     FROM served_lists l WHERE l.query_id = CAST(:query_id AS text)

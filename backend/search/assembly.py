@@ -102,7 +102,7 @@ def assembled(
         searcher = Searcher(single, engine, holder, queries, ranking, orders, marks, pool)
         expires = timedelta(hours=settings.session_hours)
         given = settings.refine_policy
-        refiner = Refiner(searcher, holder, replay, marks, orders, single, pool, policies, given, expires)
+        refiner = Refiner(searcher, holder, replay, marks, orders, engine, pool, policies, given, expires)
         looked, words = LookedAt(encoders, blobs, limits), ReadWords(encoders, sessions)
         explainer = Explainer(Weighing(searcher, holder, replay), looked, words)
         yield searcher, refiner, explainer

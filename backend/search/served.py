@@ -4,12 +4,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 from sqlalchemy.orm import Session
 
 from backend.errors import NotFound, Unprocessable
 from backend.events.repository import ListServed, PageServed
 from backend.ml.scoring import Ints
+from backend.prepared import prepared
 from backend.search.cursor import Cursor, Order
 from backend.search.lists import Ask
 from backend.search.schemas import SearchRequest
@@ -99,10 +100,12 @@ def numbers_of(session: Session, ids: list[str]) -> Ints:
     return np.array(found.all(), dtype=np.int64)
 
 
-def ids_of(session: Session, numbers: Ints) -> tuple[str, ...]:
+def ids_of(connection: Connection, numbers: Ints) -> tuple[str, ...]:
     """Ids of products, in the order of their ``numbers``; what is unknown is left out."""
-    statement = text(
-        "SELECT p.id FROM unnest(CAST(:numbers AS bigint[])) WITH ORDINALITY AS asked(number, place)"
-        " JOIN products p USING (number) ORDER BY asked.place"
-    )
-    return tuple(session.scalars(statement, {"numbers": numbers.tolist()}))
+    return tuple(row.id for row in _IDS.rows(connection, {"numbers": numbers.tolist()}))
+
+
+_IDS = prepared(
+    "SELECT p.id FROM unnest(CAST(:numbers AS bigint[])) WITH ORDINALITY AS asked(number, place)"
+    " JOIN products p USING (number) ORDER BY asked.place"
+)

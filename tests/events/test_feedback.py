@@ -31,7 +31,7 @@ def sent(session: Session, type_: str, product: str, query: str = "q_first", **m
     number = next(_numbers)
     values = {"occurred_at": NOON + timedelta(seconds=number), **more}
     event = NewEvent(message_id=f"m{number}", type=type_, query_id=query, product_id=product, **values)  # type: ignore[arg-type]
-    assert insert_events(session, [event], source="client") == {f"m{number}"}
+    assert insert_events(session.connection(), [event], source="client") == {f"m{number}"}
 
 
 def test_feedback_is_kept_as_events_of_the_list_it_is_about(session: Session, lists: list[str]) -> None:
@@ -42,7 +42,7 @@ def test_feedback_is_kept_as_events_of_the_list_it_is_about(session: Session, li
         Judged("p4", dwell_ms=4000),
         Judged("p1", value=1.0, image=0, box=[0.1, 0.2, 0.5, 0.6]),
     ]
-    record_feedback(session, query_id="q_next", about=lists[0], judged=told, shopper_id="1:ab")
+    record_feedback(session.connection(), query_id="q_next", about=lists[0], judged=told, shopper_id="1:ab")
     rows = session.scalars(select(Event).order_by(Event.id)).all()
     assert [(row.type, row.product_id, row.value, row.dwell_ms) for row in rows] == [
         ("like", "p1", 1.0, None),
@@ -57,7 +57,7 @@ def test_feedback_is_kept_as_events_of_the_list_it_is_about(session: Session, li
 
 def test_feedback_that_is_recorded_again_counts_once(session: Session, lists: list[str]) -> None:
     for _ in range(2):
-        record_feedback(session, query_id="q_next", about=lists[0], judged=[Judged("p1", value=1.0)])
+        record_feedback(session.connection(), query_id="q_next", about=lists[0], judged=[Judged("p1", value=1.0)])
     assert len(session.scalars(select(Event)).all()) == 1
 
 
@@ -70,17 +70,17 @@ def test_what_a_session_did_becomes_grades(session: Session, lists: list[str]) -
     sent(session, "return", "p3", dwell_ms=1_200)  # back at once
     sent(session, "click", "p4", "q_second")
     sent(session, "return", "p4", "q_second", dwell_ms=60_000)
-    assert session_signals(session, lists) == pytest.approx({"p1": 0.1, "p2": 0.3, "p4": 0.5})
-    assert session_signals(session, lists[:1]) == pytest.approx({"p1": 0.1, "p2": 0.3})
-    assert session_signals(session, lists, SignalGrades(click=0, satisfied=1))["p2"] == pytest.approx(0.5)
-    assert session_signals(session, []) == {}
+    assert session_signals(session.connection(), lists) == pytest.approx({"p1": 0.1, "p2": 0.3, "p4": 0.5})
+    assert session_signals(session.connection(), lists[:1]) == pytest.approx({"p1": 0.1, "p2": 0.3})
+    assert session_signals(session.connection(), lists, SignalGrades(click=0, satisfied=1))["p2"] == pytest.approx(0.5)
+    assert session_signals(session.connection(), []) == {}
 
 
 def test_the_latest_judgement_sent_as_an_event_outweighs_clicks(session: Session, lists: list[str]) -> None:
     sent(session, "like", "p1", value=1.0)
     sent(session, "dislike", "p1", value=-1.0)
     sent(session, "click", "p1")
-    assert session_signals(session, lists) == {"p1": -1.0}
+    assert session_signals(session.connection(), lists) == {"p1": -1.0}
 
 
 def test_nothing_comes_in_that_the_list_did_not_show_or_that_a_refinement_was_told(
@@ -88,8 +88,8 @@ def test_nothing_comes_in_that_the_list_did_not_show_or_that_a_refinement_was_to
 ) -> None:
     sent(session, "click", "p4")  # only the second list showed it
     sent(session, "click", "p1", "q_of_another_shopper")
-    record_feedback(session, query_id="q_next", about=lists[0], judged=[Judged("p1", value=1.0)])
-    assert session_signals(session, lists) == {}
+    record_feedback(session.connection(), query_id="q_next", about=lists[0], judged=[Judged("p1", value=1.0)])
+    assert session_signals(session.connection(), lists) == {}
 
 
 def test_a_quick_look_is_no_dislike_and_a_long_one_no_more_than_satisfied() -> None:

@@ -62,7 +62,9 @@ class Desk:
             assert again.accepted == 0
             for row in session.scalars(select(Event)):
                 assert row.value is None or -1 <= row.value <= 1
-            session_signals(session, [str(row) for row in session.scalars(select(Event.query_id).distinct())])
+            session_signals(
+                session.connection(), [str(row) for row in session.scalars(select(Event.query_id).distinct())]
+            )
         return [one.status for one in verdicts.results]
 
     def _count(self) -> int:

@@ -13,8 +13,8 @@ Wide = NDArray[np.float64]
 def unit(vectors: Floats) -> Wide:
     """``vectors`` (..., d) at length 1; one without a direction stays as it is."""
     wide = np.asarray(vectors, dtype=np.float64)
-    length = np.linalg.norm(wide, axis=-1, keepdims=True)
-    return np.asarray(np.where(length > 1e-9, wide / np.where(length > 1e-9, length, 1.0), wide))
+    length = np.sqrt(np.add.reduce(wide * wide, axis=-1, keepdims=True))  # as np.linalg.norm, which takes twice as long
+    return np.asarray(wide / np.where(length > 1e-9, length, 1.0))
 
 
 def cosine(one: Floats, other: Floats) -> float:

@@ -48,9 +48,17 @@ class Marks:
         """The list ``query_id`` with these ``pages``, as hits of the next one are compared with it."""
         return Before(pages, self._orders.get(query_id))
 
-    def known(self, serving: Serving, turns: Sequence[Turn], numbers: Ints) -> dict[str, ProductVectors]:
-        """What ``marked`` needs of products that may become hits of the list behind ``turns``, in one round trip."""
-        return self._products.numbered(serving, numbers) if _liked(turns) else {}
+    def known(
+        self, serving: Serving, turns: Sequence[Turn], numbers: Ints, given: Mapping[str, ProductVectors]
+    ) -> dict[str, ProductVectors]:
+        """What ``marked`` needs of products that may become hits of the list behind ``turns``, in one round trip.
+
+        ``given`` are products whose vectors need not be looked up again; they come back with the others.
+        """
+        if not _liked(turns):
+            return dict(given)
+        others = numbers[~np.isin(numbers, [product.number for product in given.values()])]
+        return {**given, **self._products.numbered(serving, others)}
 
     def marked(
         self,
@@ -107,7 +115,7 @@ class Marks:
         others = [known[one] for one in (*hits, *shown)]
         if not liked or not others:
             return {}
-        likeness = np.stack([_likeness(known[one], others, serving.calibration) for one in liked])
+        likeness = _likeness([known[one] for one in liked], others, serving.calibration)
         own = np.array([[one == other for other in (*hits, *shown)] for one in liked])
         likeness[own] = np.nan  # no product is there because it is like itself
         before = likeness[:, len(hits) :]
@@ -124,20 +132,28 @@ def _liked(turns: Sequence[Turn]) -> dict[str, float]:
     return {product_id: grade for product_id, grade in graded(turns).items() if grade > 0}
 
 
-def _likeness(one: ProductVectors, others: Sequence[ProductVectors], calibration: Calibration) -> Floats:
-    """(p,) how ``others`` score as answers to ``one``: the one score over the best cosines of their rows."""
-    image = _best(one.images, [other.images for other in others])
-    caption = _best(one.captions, [other.captions for other in others])
+def _likeness(liked: Sequence[ProductVectors], others: Sequence[ProductVectors], calibration: Calibration) -> Floats:
+    """(l, p) how ``others`` score as answers to each of ``liked``: the one score over best cosines of their rows."""
+    image = _best([one.images for one in liked], [other.images for other in others])
+    caption = _best([one.captions for one in liked], [other.captions for other in others])
     return combine(image, caption, calibration, "product")
 
 
-def _best(rows: Matrix, sides: Sequence[Matrix]) -> Floats:
-    """(p,) best cosine of any of ``rows`` (n, d) with any row of each side; NaN where there is none."""
-    found = np.full(len(sides), np.nan)
-    there = np.array([place for place, side in enumerate(sides) if len(side)], dtype=np.intp)
-    if not len(rows) or not len(there):
-        return found
-    starts = np.cumsum([0, *(len(sides[place]) for place in there[:-1])])
-    cosines = (np.concatenate([sides[place] for place in there]) @ rows.T).max(axis=1)
-    found[there] = np.maximum.reduceat(cosines, starts)
+def _best(ours: Sequence[Matrix], theirs: Sequence[Matrix]) -> Floats:
+    """(l, p) best cosine of any row of each of ``ours`` (n, d) with any of each of ``theirs``; NaN without a row."""
+    found = np.full((len(ours), len(theirs)), np.nan)
+    here, there = _filled(ours), _filled(theirs)
+    if len(here) and len(there):
+        cosines = np.concatenate([ours[one] for one in here]) @ np.concatenate([theirs[one] for one in there]).T
+        best = np.maximum.reduceat(cosines, _starts(ours, here), axis=0)
+        found[np.ix_(here, there)] = np.maximum.reduceat(best, _starts(theirs, there), axis=1)
     return found
+
+
+def _filled(sides: Sequence[Matrix]) -> list[int]:
+    return [place for place, side in enumerate(sides) if len(side)]
+
+
+def _starts(sides: Sequence[Matrix], places: Sequence[int]) -> Ints:
+    """Where the rows of each of ``places`` begin when they lie behind one another."""
+    return np.cumsum([0, *(len(sides[place]) for place in places[:-1])])

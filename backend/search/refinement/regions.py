@@ -8,7 +8,7 @@ from hashlib import sha256
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from sqlalchemy import text
+from sqlalchemy import Connection
 from sqlalchemy.orm import Session, sessionmaker
 
 from backend.blobs import BlobStore
@@ -17,6 +17,7 @@ from backend.errors import Conflict, Unprocessable
 from backend.generations.serving import Serving
 from backend.ml.feedback.inputs import Regions
 from backend.ml.regions import Box, pad_to_frame, steer_patches
+from backend.prepared import prepared
 from backend.search.kept_vectors import KeptVectors
 from backend.search.query_encoders import QueryEncoders
 from backend.search.query_vectors import PictureLimits
@@ -55,13 +56,13 @@ class DrawnBox:
     grade: float
 
 
-def find_pictures(session: Session, named: Sequence[tuple[str, int]]) -> list[str]:
+def find_pictures(connection: Connection, named: Sequence[tuple[str, int]]) -> list[str]:
     """Content hashes of the pictures named by product id and place among its ready pictures, the first being 0.
 
     Raises:
         NoSuchPicture: a product has no such picture, or does not exist.
     """
-    rows = session.execute(_PICTURES, {"ids": sorted({product_id for product_id, _ in named})})
+    rows = _PICTURES.rows(connection, {"ids": sorted({product_id for product_id, _ in named})})
     pictures: dict[str, list[str]] = {row.id: row.pictures for row in rows}
     for product_id, place in named:
         count = len(pictures.get(product_id, ()))
@@ -171,7 +172,7 @@ def _key(drawn: DrawnBox) -> str:
     return sha256(f"region:{drawn.picture}:{edges}".encode()).hexdigest()
 
 
-_PICTURES = text("""
+_PICTURES = prepared("""
     SELECT p.id, ARRAY(SELECT i.content_hash FROM product_images i WHERE i.product = p.number AND i.state = 'ready'
                        ORDER BY i.position) AS pictures
     FROM products p WHERE p.id = ANY(CAST(:ids AS text[])) AND p.deleted_at IS NULL

@@ -8,9 +8,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
-from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy import Engine
 
-from backend.db import session_scope
 from backend.errors import Conflict
 from backend.events.feedback import Judged, record_feedback, session_signals, value_of_stars
 from backend.events.repository import ListServed, PageServed
@@ -54,7 +53,7 @@ class Refiner:
         replay: turns into vectors.
         marks: what hits say of the list before.
         orders: orders of lists.
-        sessions: PostgreSQL.
+        engine: PostgreSQL, for statements that are a transaction each.
         pool: threads for what runs beside the search.
         policies: ways to refine, by name.
         policy: name of the policy in use.
@@ -68,7 +67,7 @@ class Refiner:
         replay: Replay,
         marks: Marks,
         orders: OrderStore,
-        sessions: sessionmaker[Session],
+        engine: Engine,
         pool: ThreadPoolExecutor,
         policies: Policies,
         policy: str,
@@ -79,7 +78,7 @@ class Refiner:
         self._replay = replay
         self._marks = marks
         self._orders = orders
-        self._sessions = sessions
+        self._engine = engine
         self._pool = pool
         self._policies = policies
         self._policy = policy
@@ -128,11 +127,12 @@ class Refiner:
             served,
             Wanted(request.limit, request.facets),
             vectors=step.vectors,
-            beside=lambda numbers: known.append(self._pool.submit(self._marks.known, serving, turns, numbers)),
+            beside=lambda numbers: known.append(
+                self._pool.submit(self._marks.known, serving, turns, numbers, step.known)
+            ),
         )
         with search_stage("marks"):
-            there = {**step.known, **known[-1].result()}
-            hits = self._marks.marked(serving, turns, before.result(), found["hits"], there)
+            hits = self._marks.marked(serving, turns, before.result(), found["hits"], known[-1].result())
         if recorded is not None:
             recorded.result()
         return found | {"hits": hits}
@@ -165,8 +165,8 @@ class Refiner:
         boxed = [(item.product_id, item.image or 0) for item in feedback if item.box is not None]
         pictures: Iterator[str] = iter(())
         if boxed:
-            with session_scope(self._sessions) as session:
-                pictures = iter(find_pictures(session, boxed))
+            with self._engine.connect() as connection:
+                pictures = iter(find_pictures(connection, boxed))
         return tuple(
             Judgement(item.product_id, _grade(item), next(pictures) if item.box else None, item.box, item.label)
             for item in feedback
@@ -176,8 +176,8 @@ class Refiner:
         """What was done with products of the list, where the policy counts that; earlier turns hold earlier lists'."""
         if policy.session_signals is None or not parent.acted:
             return ()
-        with session_scope(self._sessions) as session:
-            found = session_signals(session, [parent.query_id], policy.session_signals)
+        with self._engine.connect() as connection:
+            found = session_signals(connection, [parent.query_id], policy.session_signals)
         return tuple(Judgement(product_id, found[product_id]) for product_id in sorted(found))
 
     def _last(self, query_id: str, pages: list[PageServed], count: int) -> tuple[str, ...]:
@@ -185,8 +185,8 @@ class Refiner:
         order = self._orders.get(query_id)
         if order is None:
             return _first(pages, sum(len(page.product_ids) for page in pages))[-count:]
-        with session_scope(self._sessions) as session:
-            return ids_of(session, order.numbers[np.argsort(-order.scores, kind="stable")[-count:]])
+        with self._engine.connect() as connection:
+            return ids_of(connection, order.numbers[np.argsort(-order.scores, kind="stable")[-count:]])
 
     def _chosen(self, request: RefineRequest) -> tuple[Policy, str]:
         """The policy of a turn, with what the request puts in place of its parameters, and its name."""
@@ -218,9 +218,9 @@ class Refiner:
             Judged(item.product_id, item.value, item.stars, item.dwell_ms, item.image, item.box)
             for item in request.feedback
         ]
-        with session_scope(self._sessions) as session:
+        with self._engine.connect() as connection:
             record_feedback(
-                session,
+                connection,
                 query_id=served.query_id,
                 about=parent.query_id,
                 judged=judged,

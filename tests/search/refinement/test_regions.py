@@ -95,12 +95,15 @@ def test_a_crop_holds_every_pixel_that_the_box_touches(
 def test_pictures_are_found_by_their_place_and_a_place_too_far_says_what_there_is(
     session: Session, halves: str
 ) -> None:
-    assert find_pictures(session, [("halves", 1), ("halves", 0)]) == [halves, content_hash(png(COLOURS["grey"]))]
+    assert find_pictures(session.connection(), [("halves", 1), ("halves", 0)]) == [
+        halves,
+        content_hash(png(COLOURS["grey"])),
+    ]
     with pytest.raises(NoSuchPicture) as caught:
-        find_pictures(session, [("halves", 2)])
+        find_pictures(session.connection(), [("halves", 2)])
     assert (caught.value.found, caught.value.expected) == ({"product_id": "halves", "image": 2}, "an image below 2")
     with pytest.raises(NoSuchPicture) as caught:
-        find_pictures(session, [("nothing", 0)])
+        find_pictures(session.connection(), [("nothing", 0)])
     assert caught.value.expected == "a product with a picture"
 
 
