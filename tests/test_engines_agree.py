@@ -89,7 +89,7 @@ filters = st.builds(
 
 
 @given(wanted=filters, limit=st.sampled_from([1, 24, ROWS]), seed=st.integers(0, 50))
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_any_search_finds_the_same(engines: Engines, wanted: VectorFilter, limit: int, seed: int) -> None:
     queries = unit_rows(2, DIM, seed)
     everything = engines.answers(lambda index: index.search(NAME, queries, ROWS, wanted, 0.01))

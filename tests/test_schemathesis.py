@@ -103,7 +103,7 @@ def ask(operation: Any, mode: GenerationMode, address: str, headers: dict[str, s
     )
     @given(case=operation.as_strategy(generation_mode=mode))
     def asked(case: Any) -> None:
-        answer = case.call(base_url=address, headers=headers, timeout=30)
+        answer = case.call(base_url=address, headers=headers, timeout=300)
         case.validate_response(answer, checks=CHECKS)
 
     try:

@@ -147,7 +147,7 @@ def test_a_filtered_search_is_exact(shop: tuple[VectorIndex, str, list[VectorRow
     stock=st.none() | st.booleans(),
     tags=st.lists(st.lists(st.sampled_from((RED, BLUE, TOYS, 12345)), min_size=1, max_size=3), max_size=3),
 )
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_any_filter_gives_what_python_gives(
     shop: tuple[VectorIndex, str, list[VectorRow]],
     gte: float | None,

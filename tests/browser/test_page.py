@@ -90,7 +90,7 @@ def test_the_call_that_is_shown_does_the_same_when_it_is_pasted(
         page.get_by_role("button", name="Copy").click()
         expect(page.get_by_text("Copied.")).to_be_visible()
         command = page.evaluate("navigator.clipboard.readText()")
-        said = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True, timeout=20)
+        said = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True, timeout=300)
         assert [hit["product_id"] for hit in json.loads(said.stdout)["hits"]] == shown(page)
         page.keyboard.press("Escape")
     assert shown(page)[0] == wanted

@@ -154,7 +154,7 @@ def test_leased_images_are_left_alone_until_the_lease_ends(
     for worker in workers:
         worker.start()
     for worker in workers:
-        worker.join(20)
+        worker.join(120)
     assert sum(report.ready for report in reports) == 20
     assert len(stranger.paths()) == len(set(stranger.paths())) == 20
 
@@ -176,17 +176,17 @@ def test_an_image_that_was_removed_while_it_was_fetched_changes_nothing(
 
     def late(connection: object) -> None:
         arrived.set()
-        go.wait(5)
+        go.wait(120)
         answer(picture_bytes())(connection)  # type: ignore[arg-type]
 
     keep(sessions, blobs, "p1", stranger.serve("/x.png", late))
     fetcher = SafeFetcher(allowed_hosts={stranger.host}, timeout_s=5)
     fetching = threading.Thread(target=fetch_due, args=(sessions, blobs, fetcher, LIMITS))
     fetching.start()
-    arrived.wait(5)
+    arrived.wait(120)
     keep(sessions, blobs, "p1")
     go.set()
-    fetching.join(10)
+    fetching.join(120)
     assert images(sessions) == []
     with sessions() as session:
         assert session.scalar(select(Product.revision)) == 2  # the removal alone

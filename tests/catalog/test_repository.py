@@ -244,7 +244,7 @@ WRITES = st.lists(
 
 
 @given(writes=WRITES, order=st.randoms(use_true_random=False))
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_writes_in_any_order_and_repetition_end_in_the_same_state(
     writes: list[Write], order: Any, session: Session, blobs: BlobStore
 ) -> None:

@@ -17,7 +17,7 @@ from backend.db import connect, session_factory
 from backend.generations.audit import compare
 from backend.generations.repository import live_build
 from backend.vector_index import VectorIndex
-from tests.fixtures.stacks import CHILDREN, RunningStack, wait_for
+from tests.fixtures.stacks import CHILDREN, PATIENCE_S, RunningStack, wait_for
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
 
@@ -74,7 +74,7 @@ def test_a_second_start_on_the_same_home_says_who_holds_it(stack: RunningStack, 
     second.output = stack.output.with_name("second.out")
     second.spawn()
     assert second.process is not None
-    assert second.process.wait(30) == 1
+    assert second.process.wait(PATIENCE_S) == 1
     assert stack.process is not None
     assert f"already as process {stack.process.pid}" in second.said()
     assert "Traceback" not in second.said()
@@ -85,7 +85,7 @@ def test_a_port_in_use_is_said_without_a_traceback(stack: RunningStack, tmp_path
     second = RunningStack(tmp_path / "home", tiny_encoder_dir, MORELIKE_PORT=str(stack.port))
     second.spawn()
     assert second.process is not None
-    assert second.process.wait(30) == 1
+    assert second.process.wait(PATIENCE_S) == 1
     assert f"MORELIKE_PORT={stack.port + 1}" in second.said()
     assert "Traceback" not in second.said()
     assert not (tmp_path / "home" / "postgres").exists(), "nothing was begun"
@@ -131,7 +131,7 @@ def test_a_killed_supervisor_takes_its_children_along(
     assert stack.process is not None
     stack.process.kill()
     stack.process.wait()
-    _, alive = psutil.wait_procs(processes, timeout=30)
+    _, alive = psutil.wait_procs(processes, timeout=PATIENCE_S)
     assert alive == []
     stack.start()
     assert stack.call("/v1/products/p1")[0] == 200
@@ -156,7 +156,7 @@ def _stops_clean(stack: RunningStack, sent: signal.Signals) -> None:
     processes = stack.tree()
     assert len(processes) > len(CHILDREN)
     assert stack.stop(sent) == 0
-    _, alive = psutil.wait_procs(processes, timeout=1)
+    _, alive = psutil.wait_procs(processes, timeout=10)
     assert alive == [], [process.cmdline() for process in alive]
     assert not list((stack.home / "run").glob("*.pid"))
     assert not (stack.home / "run" / "stack.json").exists()

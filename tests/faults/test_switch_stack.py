@@ -26,7 +26,7 @@ from backend.ml.encoder import Encoder
 from backend.queue import ADVANCE_BUILDS, Queue
 from backend.vector_index import VectorIndex
 from tests.fixtures.encoders import TINY_CLIP, write_encoder
-from tests.fixtures.stacks import RunningStack, wait_for
+from tests.fixtures.stacks import PATIENCE_S, RunningStack, wait_for
 from tests.generations.conftest import picture
 from tests.generations.test_adapters import kept
 
@@ -102,7 +102,7 @@ class Traffic:
 def client(stack: RunningStack) -> httpx.Client:
     key = json.loads((stack.home / "keys.json").read_text())["admin"]
     headers = {"Authorization": f"Bearer {key}"}
-    return httpx.Client(base_url=f"http://127.0.0.1:{stack.port}", headers=headers, timeout=30)
+    return httpx.Client(base_url=f"http://127.0.0.1:{stack.port}", headers=headers, timeout=PATIENCE_S)
 
 
 def stores(stack: RunningStack) -> tuple[sessionmaker[Session], VectorIndex]:

@@ -30,7 +30,7 @@ def test_writer_waits_while_the_pipe_is_full() -> None:
     writer.join(0.2)
     assert put == [0, 1]
     assert list(pipe) == [0, 1, 2, 3, 4]
-    writer.join(5)
+    writer.join(120)
 
 
 def test_writer_that_waits_is_told_when_the_reader_goes() -> None:

@@ -29,7 +29,7 @@ def test_a_probe_is_answered_at_once_while_the_encoder_loads_and_a_search_waits_
     may_load = threading.Event()
 
     def load() -> Encoder:
-        may_load.wait(30)
+        may_load.wait(120)
         return tiny_encoder
 
     with running(EncoderThread(load)) as thread, ThreadPoolExecutor(1) as pool:

@@ -63,7 +63,7 @@ def test_generation_is_served_from_when_its_encoder_is_loaded_and_the_one_before
     known, may_load = {tiny_encoder.id: tiny_encoder, other.id: other}, threading.Event()
 
     def load(key: EncoderKey) -> Encoder:
-        assert key.id == tiny_encoder.id or may_load.wait(30)
+        assert key.id == tiny_encoder.id or may_load.wait(120)
         return known[key.id]
 
     encoders = QueryEncoders(load)
@@ -102,7 +102,7 @@ def test_encoders_are_loaded_one_after_the_other_and_a_failure_is_tried_again(
     def load(key: EncoderKey) -> Encoder:
         calls.append(key.id)
         if key.id == "a":
-            first_may.wait(30)
+            first_may.wait(120)
             return tiny_encoder
         if calls.count("b") == 1:
             raise OSError(f"{tmp_path} is empty")

@@ -21,15 +21,15 @@ def test_calls_during_a_run_return_at_once_and_come_to_one_more_run() -> None:
     def body() -> None:
         runs.append(threading.get_ident())
         begun.set()
-        assert go_on.wait(10)
+        assert go_on.wait(120)
 
     first = started(lambda: exclusive.run(body))
-    assert begun.wait(10)
+    assert begun.wait(120)
     for _ in range(5):
         exclusive.run(body)  # would wait for ever if it ran the body here
     assert len(runs) == 1
     go_on.set()
-    first.join(10)
+    first.join(120)
     assert len(runs) == 2
     assert set(runs) == {first.ident}
 

@@ -199,7 +199,7 @@ def test_emptied_redis_and_killed_worker_lose_nothing(
     with session_scope(sessions) as session:  # and one that is asked to stop ends soon, in the middle of its work
         session.execute(update(Product).values(revision=Product.revision + 1))
     second.send_signal(signal.SIGTERM)
-    assert second.wait(20) == 0
+    assert second.wait(120) == 0
 
 
 def embedded(sessions: sessionmaker[Session]) -> int:
