@@ -1,18 +1,16 @@
 """``morelike train``: what is learned from a shop, or from a benchmark."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from backend.commands import train_encoder
+from backend.commands.bars import bars
 from backend.commands.stores import Stores, opened
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from backend.learning.summarizer import Trained
     from backend.ml.feedback_examples import CaptionedPictures
     from backend.ml.summarizer_training import Epoch, TrainingPlan
@@ -32,6 +30,7 @@ class Loss(StrEnum):
 
 def register(app: typer.Typer) -> None:
     """Add ``train`` to ``app``."""
+    train_encoder.register(trainings)
     app.add_typer(trainings, name="train")
 
 
@@ -121,7 +120,7 @@ def _train_on_dataset(
     model = load_encoder(
         encoder or settings.encoder, device=device, precision="fp32", threads=threads, demo_dir=DEMO_ENCODER
     )
-    with _bars() as told:
+    with bars() as told:
         features = compute_features(model, data, settings.home / "evaluation", tokens=True, progress=told)
     held = captioned_pictures(features, model)
     checkpoint = _checkpoint(settings.home, model.id, plan, data.key)
@@ -154,7 +153,7 @@ def _train_on_catalogue(
         home.mkdir(parents=True, exist_ok=True)
         checkpoint = _checkpoint(home, encoder.id, plan, str(products))
         with TemporaryDirectory(dir=home, prefix="train-") as scratch:
-            with _bars() as told:
+            with bars() as told:
                 held = read_catalogue(
                     stores.sessions, encoder, Path(scratch), products, lambda done, all_: told("Tokens", done, all_)
                 )
@@ -200,7 +199,7 @@ def _run(held: "CaptionedPictures", encoder_id: str, plan: "TrainingPlan", devic
 
     place = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     typer.echo(f"Learning from {len(held.pictures):,} pictures and {len(held.captions):,} captions on {place}.")
-    with _bars() as told:
+    with bars() as told:
         trained = train_summarizer(
             held,
             encoder_id,
@@ -224,15 +223,3 @@ def _say(epoch: "Epoch") -> None:
         f"epoch {epoch.number}: loss {epoch.training_loss:.4f}, held back {epoch.validation_loss:.4f}, "
         f"hits@1 in a batch {epoch.hits_at_1:.3f}{mark}"
     )
-
-
-@contextmanager
-def _bars() -> "Iterator[Callable[[str, int, int], Any]]":
-    """A progress bar for whatever is under way, on standard error."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = (TextColumn("{task.description:<12}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        shown = progress.add_task("", total=None)
-        yield lambda what, done, total: progress.update(shown, description=what, completed=done, total=total)
