@@ -21,7 +21,7 @@ from backend.ml.feedback.policy import BUILT_IN, Mix, Policy
 from backend.ml.feedback.update import refine
 from backend.ml.metrics import paired_bootstrap, reciprocal_rank, target_ranks
 from backend.ml.summarizer import TokenSummarizer, load_summarizer
-from backend.ml.summarizer_training import first_found
+from backend.ml.summarizer_examples import first_found
 
 SEED = 11
 STRONGER = Mix(0.6, 0.2, 0.2)

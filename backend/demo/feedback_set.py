@@ -20,7 +20,7 @@ from backend.demo.captions import visual_caption
 from backend.demo.drawing import draw
 from backend.demo.training_set import SIDE, Progress
 from backend.ml.encoder import Encoder
-from backend.ml.summarizer_training import Examples, first_found
+from backend.ml.summarizer_examples import Examples, first_found
 from backend.ml.token_table import TokenTable, TokenWriter
 
 CHUNK = 250

@@ -17,7 +17,8 @@ from backend.demo.captions import training_caption
 from backend.demo.feedback_set import examples, gallery
 from backend.ml.encoder import Encoder, load_encoder
 from backend.ml.summarizer import AttentiveSummarizer, SummarizerConfig, dump_summarizer
-from backend.ml.summarizer_training import Epoch, Examples, Run, TrainingPlan, begin_by_matching
+from backend.ml.summarizer_examples import Examples
+from backend.ml.summarizer_training import Epoch, Run, TrainingPlan, begin_by_matching
 
 ENCODER = Path(__file__).parent / "encoder"
 FILE = "morelike_summarizer.safetensors"

@@ -12,8 +12,6 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from sqlalchemy import text
-from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session, sessionmaker
 
 from backend.blobs import BlobStore
@@ -23,7 +21,7 @@ from backend.generations.claims import Claims
 from backend.generations.due import Kind
 from backend.generations.feature_store import SubjectFeatures, store_features
 from backend.generations.feeding import Batch, Failure, Feeder
-from backend.generations.models import Refusal
+from backend.generations.giving_up import park, refuse
 from backend.generations.pipe import Pipe, PipeBrokenError
 from backend.generations.repository import Build, is_live
 from backend.logs import get_logger
@@ -230,54 +228,18 @@ class EmbedStage:
             store_features(self.sessions, self.encoder.id, encoded.kind, rows)
         if encoded.failures:
             with session_scope(self.sessions) as session:
-                give_up = park if is_live(session, self.encoder.id) else self._refuse
+                live = is_live(session, self.encoder.id)
                 for failure in encoded.failures:
-                    give_up(session, encoded.kind, failure)
-
-    def _refuse(self, session: Session, kind: Kind, failure: Failure) -> None:
-        """Leave one image or text out of this encoder's builds; the live build, which has it, is not touched."""
-        reason = _plain(failure.reason)
-        values = {"encoder_id": self.encoder.id, "kind": kind, "subject": failure.subject, "reason": reason}
-        session.execute(insert(Refusal).values(values).on_conflict_do_nothing())
-        log.warning("refused", **values)
+                    if live:
+                        park(session, encoded.kind, failure)
+                    else:
+                        refuse(session, self.encoder.id, encoded.kind, failure)
 
     def _packed(self, features: ImageFeatures | TextFeatures) -> Sequence[PackedTokens | None]:
         if self.tokens == "off":
             return [None] * len(features.vectors)
         form: StoredForm = self.tokens
         return [pack_tokens(tokens, form) for tokens in features.tokens]
-
-
-_PARK = {
-    "image": text(
-        "UPDATE product_images SET state = 'parked', error = :reason"
-        " WHERE content_hash = :subject AND state = 'ready' RETURNING product"
-    ),
-    "text": text("UPDATE captions SET error = :reason WHERE text_hash = :subject RETURNING product"),
-}
-
-# products are locked in the order of their ids, as every writer of them does: none wait for each other in a ring
-_LOCK = {
-    "image": text(
-        "SELECT number FROM products WHERE number IN"
-        " (SELECT product FROM product_images WHERE content_hash = :subject) ORDER BY id FOR UPDATE"
-    ),
-    "text": text(
-        "SELECT number FROM products WHERE number IN"
-        " (SELECT product FROM captions WHERE text_hash = :subject) ORDER BY id FOR UPDATE"
-    ),
-}
-
-_BUMP = text("UPDATE products SET revision = revision + 1 WHERE number = ANY(:numbers)")
-
-
-def park(session: Session, kind: Kind, failure: Failure) -> None:
-    """Give up on one image or caption wherever it is used; the products go on without it."""
-    reason = _plain(failure.reason)
-    session.execute(_LOCK[kind], {"subject": failure.subject})
-    parked = session.execute(_PARK[kind], {"subject": failure.subject, "reason": reason})
-    session.execute(_BUMP, {"numbers": sorted(set(parked.scalars()))})
-    log.warning("parked", kind=kind, subject=failure.subject, reason=reason)
 
 
 def fitting_batch(encoder: Encoder) -> int:
@@ -294,10 +256,6 @@ def _require_finite(features: ImageFeatures | TextFeatures) -> ImageFeatures | T
     if not all(np.isfinite(numbers).all() for numbers in (features.vectors, *features.tokens)):
         raise ValueError("vectors that are not finite numbers found; expected finite ones")
     return features
-
-
-def _plain(reason: str) -> str:
-    return reason.replace("\x00", "")[:1000]
 
 
 def _until_broken(feed: Callable[[], None], pipe: Pipe[Batch]) -> None:

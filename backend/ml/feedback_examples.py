@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backend.ml.feedback.inputs import Matrix
-from backend.ml.summarizer_training import Examples, Rows, first_found
+from backend.ml.summarizer_examples import Examples, Rows, first_found
 from backend.ml.token_table import TokenTable
 
 SHOWN = 10

@@ -5,7 +5,7 @@
 I is the best cosine over the product's images and C the best over its captions; m and s are the mean and the standard
 deviation of each side's cosines over random products, so that captions (whose cosines to a text are larger and spread
 differently, the modality gap) count λ times what images count. Serving, training, gates and evaluation use these
-functions and no other arithmetic. Lexical evidence is a separate, switchable term behind this one: ``add_evidence``.
+functions and no other arithmetic. What words add is a separate, switchable term behind this one: ``word_evidence.py``.
 
 A side can be missing for two reasons, imputed differently:
 
@@ -32,9 +32,6 @@ CAPTION_WEIGHT = 0.5
 
 LEXICAL_WEIGHT = 4.0
 """Deviations of the image side that words add which one product alone has: more than chance gives any other."""
-
-EXACT_MATCH = 10.0
-"""What an exact SKU adds: more than any two scores can differ, so that it comes first."""
 
 
 @dataclass(frozen=True)
@@ -171,6 +168,18 @@ class Fused:
     image_bound: NDArray[np.bool_]
     caption_bound: NDArray[np.bool_]
 
+    @classmethod
+    def ordered(
+        cls,
+        products: Ints,
+        scores: NDArray[np.float64],
+        image_bound: NDArray[np.bool_],
+        caption_bound: NDArray[np.bool_],
+    ) -> "Fused":
+        """Candidates given in any order."""
+        order = np.lexsort((products, -scores))
+        return cls(products[order], scores[order], image_bound[order], caption_bound[order])
+
 
 @dataclass(frozen=True)
 class Side:
@@ -209,36 +218,7 @@ def fuse_candidates(
     behind = len(image_hits.products)
     image, image_bound = _spread(products, places[:behind], image_hits)
     caption, caption_bound = _spread(products, places[behind : behind + len(caption_hits.products)], caption_hits)
-    return _ordered(products, combine(image, caption, calibration, kind), image_bound, caption_bound)
-
-
-def word_evidence(ranks: Floats, matches: int, calibration: Calibration) -> NDArray[np.float64]:
-    """What words add to the scores (n,) of the products they rank, whose ``ranks`` (n,) are above 0.
-
-    The best match adds ``lexical_weight`` deviations of the image side, others in proportion to their rank; divided by
-    1 + log10(matches), because words that many products have tell little about one of them (as in inverse document
-    frequency, Spärck Jones 1972).
-    """
-    if not len(ranks):
-        return np.empty(0)
-    most = calibration.lexical_weight * calibration.text.image.std / (1 + np.log10(max(matches, 1)))
-    return np.asarray(most * ranks / np.max(ranks), dtype=np.float64)
-
-
-def add_evidence(fused: Fused, products: Ints, evidence: Floats) -> Fused:
-    """``fused`` with ``evidence`` (from ``word_evidence``, or ``EXACT_MATCH``) added to ``products``.
-
-    Products that are no candidates are left out: hand them to ``fuse_candidates`` as ``others`` first.
-    """
-    order = np.argsort(fused.products)
-    place = np.minimum(np.searchsorted(fused.products, products, sorter=order), max(len(order) - 1, 0))
-    if len(order) == 0 or len(products) == 0:
-        return fused
-    where = order[place]
-    known = fused.products[where] == products
-    scores = fused.scores.copy()
-    np.add.at(scores, where[known], np.asarray(evidence, dtype=np.float64)[known])
-    return _ordered(fused.products, scores, fused.image_bound, fused.caption_bound)
+    return Fused.ordered(products, combine(image, caption, calibration, kind), image_bound, caption_bound)
 
 
 def score_matrix(
@@ -275,13 +255,6 @@ def _scale(values: Floats) -> Scale:
     if known.size < 2 or known.std() < 1e-9:
         return Scale()
     return Scale(float(known.mean()), float(known.std()))
-
-
-def _ordered(
-    products: Ints, scores: NDArray[np.float64], image_bound: NDArray[np.bool_], caption_bound: NDArray[np.bool_]
-) -> Fused:
-    order = np.lexsort((products, -scores))
-    return Fused(products[order], scores[order], image_bound[order], caption_bound[order])
 
 
 def _spread(products: Ints, places: Ints, hits: SideHits) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:

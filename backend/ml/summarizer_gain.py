@@ -8,7 +8,7 @@ from backend.ml.feedback.inputs import Feedback, Items, ItemTokens, Matrix, Quer
 from backend.ml.feedback.policy import Policy
 from backend.ml.feedback.update import refine
 from backend.ml.metrics import Interval, paired_bootstrap, reciprocal_rank, target_ranks
-from backend.ml.summarizer_training import Examples, Rows
+from backend.ml.summarizer_examples import Examples, Rows
 from backend.ml.token_table import TokenTable
 
 DEPTH = 5

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from backend.generations.serving import Serving
 from backend.metrics import search_stage
-from backend.ml.scoring import Calibration, Fused, Ints, Kind, SideHits, add_evidence, fuse_candidates
+from backend.ml.scoring import Calibration, Fused, Ints, Kind, SideHits, fuse_candidates
+from backend.ml.word_evidence import add_evidence
 from backend.search.exact_sides import ExactSides
 from backend.search.lexical import Evidence
 from backend.search.query_vectors import QueryVectors, Vector

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from sqlalchemy import Connection
 
-from backend.ml.scoring import EXACT_MATCH, Calibration, Floats, Ints, word_evidence
+from backend.ml.scoring import Calibration, Floats, Ints
+from backend.ml.word_evidence import EXACT_MATCH, word_evidence
 from backend.search.filters import Conditions
 
 MOST_FOUND = 100

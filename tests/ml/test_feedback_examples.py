@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from backend.ml.feedback_examples import CaptionedPictures
-from backend.ml.summarizer_training import first_found
+from backend.ml.summarizer_examples import first_found
 from backend.ml.token_table import TokenTable
 
 

@@ -8,20 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backend.ml.scoring import (
-    EXACT_MATCH,
     Calibration,
     KindCalibration,
     Scale,
     Side,
     SideHits,
-    add_evidence,
     best_per_product,
     combine,
     fit_kind,
     fuse_candidates,
     score_matrix,
-    word_evidence,
 )
+from backend.ml.word_evidence import EXACT_MATCH, add_evidence, word_evidence
 
 # a caption cosine of 0.8 is two deviations above its mean, which on the image side is 0.2 + 2 * 0.05 = 0.3
 MEASURED = KindCalibration(image=Scale(0.2, 0.05), caption=Scale(0.6, 0.1), cut=0.4)

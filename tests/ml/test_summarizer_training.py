@@ -10,15 +10,8 @@ import pytest
 import torch
 
 from backend.ml.summarizer import AttentiveSummarizer, SummarizerConfig
-from backend.ml.summarizer_training import (
-    TEMPERATURE,
-    Epoch,
-    Examples,
-    Run,
-    TrainingPlan,
-    draw_queries,
-    token_batch,
-)
+from backend.ml.summarizer_examples import Examples, draw_queries
+from backend.ml.summarizer_training import TEMPERATURE, Epoch, Run, TrainingPlan, token_batch
 from backend.ml.token_table import TokenTable
 
 CPU = torch.device("cpu")
