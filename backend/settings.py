@@ -208,6 +208,8 @@ class Settings(BaseSettings):
         default=None, description="Prompt whose answer is the caption, instead of the usual one; empty for one turn."
     )
 
+    mlflow_uri: str | None = Field(default=None, description="MLflow tracking store that evaluations are logged to.")
+
     sweep_interval_s: float = Field(default=15.0, gt=0, description="Seconds between two searches for forgotten work.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least level logged.")
     log_json: bool = Field(default=False, description="Log lines as JSON rather than for people.")

@@ -140,8 +140,8 @@ def _on_photographs(named: Photographs, plan: "Plan", opening: Opening, summariz
     )
     logged = open_dataset(named.references, split=named.references_split) if named.references else None
     settings = Settings()
-    encoder = _encoder(settings, opening)
-    with _bars() as told:
+    encoder = opened_encoder(settings, opening)
+    with told_by_bars() as told:
         means = Means(encoder, settings.home / "evaluation", _summarizers(summarizers, encoder.id), told, told)
         return evaluate_photos(data, means, plan, logged)
 
@@ -154,7 +154,7 @@ def _on_catalogue(plan: "Plan", asked: Path | None, products: int, summarizers: 
     from backend.evaluation.live import evaluate_catalogue, own_summarizer
     from backend.generations.encoders import open_recorded
 
-    with opened() as stores, _bars() as told:
+    with opened() as stores, told_by_bars() as told:
         settings = stores.settings
         catalogue = read_catalogue(stores.sessions, BlobStore(settings.blob_dir), products)
         encoder = open_recorded(settings, catalogue.serving.encoder_id, catalogue.encoder_source)
@@ -179,7 +179,7 @@ def _plan(protocol: Protocol, study: list[str] | None, tokens: Tokens, given: di
         raise Unprocessable("This cannot be measured.", found=str(error)) from error
 
 
-def _encoder(settings: "Settings", opening: Opening) -> "Encoder":
+def opened_encoder(settings: "Settings", opening: Opening) -> "Encoder":
     """In full precision: differences of a thousandth are what is measured."""
     from backend.generations.encoders import DEMO_ENCODER
     from backend.ml.encoder import load_encoder
@@ -217,7 +217,7 @@ def _write(report: "Report", out: Path) -> None:
 
 
 @contextmanager
-def _bars() -> "Iterator[Callable[[str, int, int], None]]":
+def told_by_bars() -> "Iterator[Callable[[str, int, int], None]]":
     """A progress bar for whatever is under way, on standard error."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn

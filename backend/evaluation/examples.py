@@ -5,6 +5,7 @@ import io
 from dataclasses import dataclass
 
 import numpy as np
+from PIL import Image
 
 from backend.catalog.feeds.pictures import PictureMissing
 from backend.evaluation.benchmark import Benchmark
@@ -91,9 +92,13 @@ def _picture(benchmark: Benchmark, item: int) -> str:
         picture = benchmark.picture(item)
     except PictureMissing:
         return ""
-    if picture is None:
-        return ""
-    picture.thumbnail((SIDE, SIDE))
+    return "" if picture is None else thumbnail(picture)
+
+
+def thumbnail(picture: Image.Image) -> str:
+    """The picture as a small JPEG in a data URI."""
+    small = picture.convert("RGB")
+    small.thumbnail((SIDE, SIDE))
     data = io.BytesIO()
-    picture.convert("RGB").save(data, "JPEG", quality=QUALITY)
+    small.save(data, "JPEG", quality=QUALITY)
     return f"data:image/jpeg;base64,{base64.b64encode(data.getvalue()).decode()}"

@@ -47,20 +47,20 @@ def _protocol(protocol: ProtocolReport) -> Iterator[str]:
     yield "retrieval, with 95 % intervals of a paired bootstrap over the queries.</p>"
     yield "<h3>After one round of feedback</h3>"
     yield from _table(protocol.turn(2))
-    yield _plot(svg(gains("", protocol.turn(2))))
+    yield plot(svg(gains("", protocol.turn(2))))
     if max(row.turn for row in protocol.rows) > 2:
         yield "<h3>Over the turns</h3>"
-        yield _plot(svg(turns(protocol)))
+        yield plot(svg(turns(protocol)))
     for study in protocol.studies:
         yield f"<details><summary>{escape(study.title)}</summary>"
         yield from _table(study.rows)
-        yield _plot(svg(gains("", study.rows)))
+        yield plot(svg(gains("", study.rows)))
         yield "</details>"
     for strategy in dict.fromkeys(example.strategy for example in protocol.examples):
         yield f"<details><summary>Sessions: {escape(strategy)}</summary>"
         for example in protocol.examples:
             if example.strategy == strategy:
-                yield from _session(example)
+                yield from session(example)
         yield "</details>"
 
 
@@ -72,11 +72,13 @@ def _table(rows: Sequence[Row]) -> Iterator[str]:
     yield "</tbody></table></div>"
 
 
-def _plot(drawing: str) -> str:
+def plot(drawing: str) -> str:
+    """A drawing in its frame."""
     return f'<div class="plot">{drawing}</div>'
 
 
-def _session(example: Example) -> Iterator[str]:
+def session(example: Example) -> Iterator[str]:
+    """What was asked, what was looked for, and the first items before and after."""
     moved = f"right item: {example.rank_before:,} → {example.rank_after:,}"
     yield f'<div class="session"><p class="said">{escape(example.said)}</p><p>{KINDS[example.kind]}; {moved}</p>'
     yield f'<div class="lists"><span>looked for</span>{_row([example.target])}'

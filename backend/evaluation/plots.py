@@ -3,6 +3,7 @@
 import io
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 
 from matplotlib import rc_context
@@ -30,7 +31,7 @@ def figures(report: Report) -> Iterator[tuple[str, Figure]]:
 
 def write_plots(report: Report, folder: Path) -> None:
     """Write each plot as PNG and SVG."""
-    with _styled():
+    with styled():
         for name, figure in figures(report):
             figure.savefig(folder / f"{name}.png", dpi=PNG_DPI)
             figure.savefig(folder / f"{name}.svg", metadata={"Date": None})
@@ -39,7 +40,7 @@ def write_plots(report: Report, folder: Path) -> None:
 def svg(figure: Figure) -> str:
     """The plot as an SVG element that a page can hold."""
     text = io.StringIO()
-    with _styled():
+    with styled():
         figure.savefig(text, format="svg", metadata={"Date": None})
     whole = text.getvalue()
     return whole[whole.index("<svg") :]
@@ -47,7 +48,7 @@ def svg(figure: Figure) -> str:
 
 def turns(protocol: ProtocolReport) -> Figure:
     """MRR@5 of every strategy over the turns."""
-    with _styled():
+    with styled():
         figure = Figure(figsize=(7.2, 4.2), layout="constrained")
         axes = figure.subplots()
         names = list(dict.fromkeys(row.strategy for row in protocol.rows))
@@ -67,27 +68,44 @@ def turns(protocol: ProtocolReport) -> Figure:
 
 def gains(title: str, rows: Sequence[Row]) -> Figure:
     """The gain of every row over plain retrieval, with its 95 % interval."""
-    with _styled():
-        figure = Figure(figsize=(7.2, 0.9 + 0.28 * len(rows)), layout="constrained")
+    bars = [Bar(row.strategy, row.gain, row.low, row.high) for row in rows]
+    return intervals(title, "gain in MRR@5 over plain retrieval, 95 % interval", bars)
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A mean and its interval, with a name."""
+
+    name: str
+    mean: float
+    low: float
+    high: float
+
+
+def intervals(title: str, label: str, bars: Sequence[Bar]) -> Figure:
+    """Means with their intervals, one below the other, beside a line at 0."""
+    with styled():
+        figure = Figure(figsize=(7.2, 0.9 + 0.28 * len(bars)), layout="constrained")
         axes = figure.subplots()
-        for place, row in enumerate(rows):
-            _interval(axes, place, row)
-        axes.set_yticks(range(len(rows)), [row.strategy for row in rows])
+        for place, bar in enumerate(bars):
+            _interval(axes, place, bar)
+        axes.set_yticks(range(len(bars)), [bar.name for bar in bars])
         axes.invert_yaxis()
         axes.axvline(0, color="#5a5f66", linewidth=0.9)
-        axes.set_xlabel("gain in MRR@5 over plain retrieval, 95 % interval")
+        axes.set_xlabel(label)
         axes.set_title(title, loc="left")
         axes.grid(axis="x", alpha=0.25)
         return figure
 
 
-def _styled() -> AbstractContextManager[None]:
+def styled() -> AbstractContextManager[None]:
+    """The look of all plots."""
     return rc_context(
         {"font.size": 9.5, "svg.hashsalt": "morelike", "axes.spines.top": False, "axes.spines.right": False}
     )
 
 
-def _interval(axes: Axes, place: int, row: Row) -> None:
-    colour = "#12805c" if row.low > 0 else "#b3202c" if row.high < 0 else "#5a5f66"
-    axes.plot([row.low, row.high], [place, place], color=colour, linewidth=1.8)
-    axes.plot(row.gain, place, marker="o", markersize=5, color=colour)
+def _interval(axes: Axes, place: int, bar: Bar) -> None:
+    colour = "#12805c" if bar.low > 0 else "#b3202c" if bar.high < 0 else "#5a5f66"
+    axes.plot([bar.low, bar.high], [place, place], color=colour, linewidth=1.8)
+    axes.plot(bar.mean, place, marker="o", markersize=5, color=colour)

@@ -1,0 +1,1 @@
+"""Adapters measured: what heads on a frozen encoder bring, and what they cost, on held-out products."""
