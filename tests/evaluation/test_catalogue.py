@@ -18,7 +18,7 @@ from backend.evaluation.datasets import DatasetUnreadable
 from backend.generations.serving import Serving
 from backend.ml.encoder import Encoder
 from backend.ml.feedback.inputs import Query
-from backend.ml.heads import ItemHeads, QueryHeads
+from backend.ml.heads import Head, ItemHeads, QueryHeads
 from backend.ml.scoring import Calibration
 from backend.search.refinement.features import ProductVectors
 from backend.settings import Settings
@@ -56,6 +56,32 @@ def test_scores_are_the_one_score_and_the_asking_caption_is_hidden(catalogue: Ca
     np.testing.assert_array_equal(shown.images, [E[1], E[2], E[3]])
     np.testing.assert_allclose(shown.captions[:2], [between(0, 2), between(0, 1)])
     assert np.isnan(shown.captions[2]).all()
+
+
+def test_behind_heads_queries_ask_through_theirs_and_the_asking_caption_is_hidden_all_the_same(
+    catalogue: Catalogue,
+) -> None:
+    """Captions lie behind one head and words behind another, so the caption that asks is no cosine of 1 away."""
+    words, written = head(1), head(2)
+    products = [replace(one, captions=written(one.captions)) for one in catalogue.products]
+    serving = replace(catalogue.serving, query_heads=QueryHeads(text=words), item_heads=ItemHeads(caption=written))
+    asked = CatalogueQuery("t0", E[0], np.array([0]), more=E[1][None])
+    benchmark = CatalogueBenchmark(replace(catalogue, products=products, serving=serving), [asked])
+    query = words(E[0][None])
+    np.testing.assert_array_equal(benchmark.starts, query)
+    scores = benchmark.scores(np.array([0]), query, query)[0]
+    # of the first product's captions the second one is left
+    expected = [max(query[0, 0], query[0, 1]) + (written(between(0, 2)[None]) @ query[0])[0]]
+    expected.append(query[0, 2] + (written(between(0, 1)[None]) @ query[0])[0])
+    np.testing.assert_allclose(scores[:2], expected, atol=1e-6)
+    assert len(benchmark.items(0, np.array([0]), Query(query[0], query[0])).captions) == 1
+    np.testing.assert_array_equal(benchmark.words(0, 0), words(E[1][None])[0])
+
+
+def head(seed: int) -> Head:
+    rng = np.random.default_rng(seed)
+    shapes = ((4,), (4,), (3, 4), (3,), (4, 3))
+    return Head(*(rng.standard_normal(shape).astype(np.float32) for shape in shapes))
 
 
 def test_further_words_are_drawn_from_those_given(catalogue: Catalogue) -> None:

@@ -4,17 +4,18 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import select, text, update
 from sqlalchemy.orm import Session, sessionmaker
 
 from backend.db import session_scope
-from backend.generations.calibrate import measure, recalibrate, recalibrate_when_outgrown
+from backend.generations.calibrate import Asked, measure, recalibrate, recalibrate_when_outgrown
 from backend.generations.features import EmbedStage
 from backend.generations.index_writer import write_due
-from backend.generations.models import Generation
+from backend.generations.models import Generation, IndexBuild
 from backend.generations.repository import Build
 from backend.ml.encoder import Encoder
 from backend.ml.feedback.fitted import Fitted
+from backend.ml.heads import Head, ItemHeads, QueryHeads, dump_item_heads, dump_query_heads
 from backend.ml.scoring import Calibration, Scale, Side
 from backend.vector_index import VectorIndex
 from tests.generations.conftest import Shop, picture
@@ -47,6 +48,19 @@ def test_words_and_picture_together_are_measured_on_products_that_have_both() ->
     captions = side([[1, 0], [0, 1], [-1, 0]], [1, 2, 3])
     images = side([[1, 0], [0, 1]], [1, 2])
     assert _close(measure(images, captions, 0.5).both.caption, -1 / 4, 3**0.5 / 4)
+
+
+def test_queries_that_lie_elsewhere_are_measured_where_they_lie() -> None:
+    """Words are turned by a quarter: a, b, c stand at 0, 90, 180 degrees and ask at 90, 180, 270.
+
+    Against captions of others: a-b 1, a-c 0, b-a -1, b-c 1, c-a 0, c-b -1: mean 0, deviation sqrt(2/3). Pictures ask
+    where they are, as before.
+    """
+    captions, images = side([[1, 0], [0, 1], [-1, 0]], [1, 2, 3]), side([[1, 0], [0, 1]], [1, 2])
+    turned = side([[0, 1], [-1, 0], [0, -1]], [1, 2, 3])
+    found = measure(images, captions, 0.5, Asked(turned, images))
+    assert _close(found.text.caption, 0, (2 / 3) ** 0.5)
+    assert found.image == measure(images, captions, 0.5).image
 
 
 @pytest.mark.parametrize("missing", ["images", "captions"])
@@ -99,6 +113,67 @@ def test_recalibrated_generation_goes_live_on_the_same_build(
         assert fitted.image_mean is not None
         assert fitted.image_mean.shape == (build.dim,)
         assert fitted.likes is None, "24 products are too few"
+
+
+def test_it_is_measured_through_the_heads_of_the_generation_and_of_its_build(
+    sessions: sessionmaker[Session], build: Build, fill: Callable[[int, int], None]
+) -> None:
+    """As numpy does from the raw features; the heads stay with the generation."""
+    query, item = QueryHeads(head(1), head(2)), ItemHeads(head(3), head(4))
+    fill(0, 24)
+    with session_scope(sessions) as session:
+        plain = recalibrate(session, actor="test")
+        session.execute(update(IndexBuild).values(item_heads=dump_item_heads(item, build.encoder_id)))
+        session.execute(update(Generation).values(query_heads=dump_query_heads(query, build.encoder_id)))
+    with session_scope(sessions) as session:
+        made = recalibrate(session, actor="test")
+    with session_scope(sessions) as session:
+        live = session.get_one(Generation, made)
+        assert live.query_heads is not None
+        raw = [_raw(session, statement) for statement in (_IMAGES, _CAPTIONS)]
+        assert live.calibration != session.get_one(Generation, plain).calibration
+        fitted = Fitted.from_json(live.feedback)
+    items = [
+        Side(item.adapt("image", raw[0].vectors), raw[0].products),
+        Side(item.adapt("caption", raw[1].vectors), raw[1].products),
+    ]
+    asked = Asked(
+        Side(query.adapt("text", raw[1].vectors), raw[1].products),
+        Side(query.adapt("image", raw[0].vectors), raw[0].products),
+    )
+    expected = measure(*items, Calibration.identity().caption_weight, asked)
+    found = Calibration.from_json(live.calibration)
+    for kind in ("text", "image", "both"):
+        for one, other in (
+            (found.of(kind).image, expected.of(kind).image),
+            (found.of(kind).caption, expected.of(kind).caption),
+        ):
+            assert (one.mean, one.std) == pytest.approx((other.mean, other.std), abs=1e-5)
+    np.testing.assert_allclose(fitted.image_mean, items[0].vectors.mean(axis=0), atol=1e-5)
+    np.testing.assert_allclose(fitted.caption_mean, items[1].vectors.mean(axis=0), atol=1e-5)
+    np.testing.assert_allclose(fitted.words_mean, asked.texts.vectors.mean(axis=0), atol=1e-5)
+
+
+def head(seed: int) -> Head:
+    rng = np.random.default_rng(seed)
+    shapes = ((32,), (32,), (8, 32), (8,), (32, 8))
+    return Head(*(rng.normal(0, 0.3, shape).astype(np.float32) for shape in shapes))
+
+
+def _raw(session: Session, statement: str) -> Side:
+    """Rows in the order of products and of their own keys, as a build reads them."""
+    rows = session.execute(text(statement)).all()
+    return Side(np.stack([np.frombuffer(row.vector, "<f4") for row in rows]), np.array([row.product for row in rows]))
+
+
+_IMAGES = """
+    SELECT i.product, f.vector FROM product_images i JOIN features f ON f.kind = 'image' AND f.subject = i.content_hash
+    ORDER BY i.product, i.id
+"""
+_CAPTIONS = """
+    SELECT c.product, f.vector FROM captions c JOIN features f ON f.kind = 'text' AND f.subject = c.text_hash
+    ORDER BY c.product, c.id
+"""
 
 
 def test_sweep_recalibrates_only_when_half_as_much_again_is_indexed(

@@ -2,6 +2,7 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from backend.db import session_scope
 from backend.generations.models import EncoderRecord, SummarizerRecord
 from backend.generations.serving import Serving
 from backend.ml.feedback.inputs import ItemTokens, Tokens
-from backend.ml.heads import ItemHeads, QueryHeads
+from backend.ml.heads import Head, ItemHeads, QueryHeads
 from backend.ml.scoring import Calibration
 from backend.ml.summarizer import AttentiveSummarizer, SummarizerConfig, TokenSummarizer, dump_summarizer
 from backend.search.summarizers import HELD, Summarizers
@@ -91,6 +92,29 @@ def test_what_is_missing_damaged_or_of_another_encoder_is_none(
     assert summarizers.of(serving(damaged)) is None
     assert summarizers.of(serving(other)) is None
     assert summarizers.of(serving(fits)) is not None
+    summarizers.stop()
+
+
+def test_where_pictures_went_through_a_head_its_summaries_do_too(
+    sessions: sessionmaker[Session], rows: list[int]
+) -> None:
+    """Their direction changes as a picture's would; their length, and what got attention, do not."""
+    rng = np.random.default_rng(4)
+    head = Head(*(rng.standard_normal(shape).astype(np.float32) for shape in ((4,), (4,), (2, 4), (2,), (4, 2))))
+    summarizers = Summarizers(sessions)
+    plain, adapted = (
+        summarizers.of(serving(rows[0])),
+        summarizers.of(replace(serving(rows[0]), item_heads=ItemHeads(image=head))),
+    )
+    assert plain is not None
+    assert adapted is not None
+    before, after = (one.summarize(tokens(2), captions=False, steer_strength=2.0) for one in (plain, adapted))
+    length = np.linalg.norm(before.vector)
+    np.testing.assert_allclose(after.vector, length * head(before.vector[None] / length)[0], rtol=1e-4)
+    assert before.vector @ after.vector < 0.99 * length**2
+    np.testing.assert_array_equal(after.image_attention[0], before.image_attention[0])
+    captions_only = summarizers.of(replace(serving(rows[0]), item_heads=ItemHeads(caption=head)))
+    assert captions_only is plain
     summarizers.stop()
 
 

@@ -1,6 +1,7 @@
 """What is fitted to a catalogue, against planted truths."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -59,6 +60,35 @@ def test_likes_weigh_more_where_words_tell_less_of_the_pictures(fitted: Fitted) 
     assert fitted.likes is not None
     assert blind.likes is not None
     assert blind.likes.c > fitted.likes.c
+
+
+def test_words_that_a_head_leads_astray_leave_more_to_likes(fitted: Fitted) -> None:
+    """The same captions as products; as queries they say what another product is."""
+    images, captions = catalogue(told_by_pictures=0.8)
+    astray = np.roll(captions.vectors, 5, axis=0)
+    led = fit_feedback(images, captions, Calibration.identity(), asked=astray)
+    assert fitted.likes is not None
+    assert led.likes is not None
+    assert led.likes.c > fitted.likes.c
+    assert {tuple(row) for row in led.references.tolist()} <= {tuple(row) for row in astray.tolist()}
+    back = Fitted.from_json(json.loads(json.dumps(led.to_json())))
+    assert back.words_mean == pytest.approx(astray.mean(axis=0))
+    assert fitted.words_mean is None
+
+
+def test_words_are_mixed_without_the_mean_of_words_where_that_is_another() -> None:
+    """n(z + n(w - mean)) at w = n(x + y): without x, the mean of captions, or without y, where words have their own."""
+    x, y, z = np.eye(3, dtype=np.float32)
+    words = unit(x + y).astype(np.float32)
+    for mean, left in ((None, unit(words - x)), (y, unit(words - y))):
+        outcome = refine(
+            replace(BUILT_IN["auto"], remove_modality_mean=True, drift_budget=-1.0),
+            Query(z, z),
+            Query(z, z),
+            Feedback(Items(np.empty((0, 3), np.float32), np.empty((0, 3), np.float32), np.empty(0)), words=words),
+            fitted=Fitted(image_mean=z, caption_mean=x, words_mean=mean),
+        )
+        assert outcome.query.image == pytest.approx(unit(z + left), abs=1e-6)
 
 
 def test_fitted_weights_are_taken_where_a_policy_has_none() -> None:

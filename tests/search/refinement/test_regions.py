@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from backend.catalog.models import Feature
 from backend.catalog.pictures import decode, upright_size
 from backend.db import session_scope
 from backend.generations.serving import Serving
+from backend.ml.heads import Head, QueryHeads
 from backend.search.query_encoders import QueryEncoders
 from backend.search.query_vectors import PictureLimits
 from backend.search.refinement.regions import DrawnBox, NoSuchPicture, PictureGone, RegionCrops, crop, find_pictures
@@ -59,6 +61,21 @@ def test_a_box_becomes_the_vector_of_the_pixels_it_holds(
     expected = shop.encoder.encode_images([Image.new("RGB", (30, 40), COLOURS[side]) for side in ("red", "blue")])
     np.testing.assert_allclose(found.vectors, expected, atol=1e-5)
     assert found.grades.tolist() == [1.0, -0.5]
+
+
+def test_what_a_box_holds_is_asked_through_the_head_of_pictures(
+    shop: Shop, crops: RegionCrops, serving: Serving, halves: str
+) -> None:
+    """It is a query by picture; what is kept of it stays as the encoder gave it."""
+    rng, dim = np.random.default_rng(4), serving.dim
+    shapes = ((dim,), (dim,), (4, dim), (4,), (dim, 4))
+    head = Head(*(rng.standard_normal(shape).astype(np.float32) for shape in shapes))
+    box = [DrawnBox(halves, (0.0, 0.0, 0.5, 1.0), 1.0)]
+    adapted = crops.regions(replace(serving, query_heads=QueryHeads(image=head)), box).vectors
+    raw = crops.regions(replace(serving, query_heads=QueryHeads(text=head)), box).vectors
+    np.testing.assert_allclose(raw, shop.encoder.encode_images([Image.new("RGB", (30, 40), COLOURS["red"])]), atol=1e-5)
+    np.testing.assert_allclose(adapted, head(raw), atol=1e-6)
+    assert (raw * adapted).sum() < 0.99
 
 
 def test_a_box_that_was_encoded_is_known_when_its_picture_and_the_cache_are_gone(
