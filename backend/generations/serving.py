@@ -24,6 +24,10 @@ BEHIND_S = 60.0
 """Seconds for which a process may go on with the generation before while it loads the live one's encoder."""
 
 
+PINNED = 4
+"""Generations beside the live one that are kept as they were read: heads and what feedback needs are megabytes."""
+
+
 class NothingServes(Unavailable):
     """No generation is live: the first start has not finished, or PostgreSQL was never reached."""
 
@@ -141,6 +145,7 @@ class ServingHolder:
         self._encoders = encoders
         self._on_swap = on_swap
         self._current: Serving | None = None
+        self._pinned: dict[int, Serving] = {}
         self._awaited: tuple[Serving, float] | None = None
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._poll, name="serving-holder", daemon=True)
@@ -178,9 +183,18 @@ class ServingHolder:
         if serving.generation_id == generation_id:
             return serving
         with session_scope(self._sessions) as session:
-            found = load_serving(session, generation_id)
+            found = self._read(session, generation_id)
         loaded = found is not None and (self._encoders is None or self._encoders.has(found.encoder_id))
         return found if found is not None and loaded else serving
+
+    def _read(self, session: Session, generation_id: int) -> Serving | None:
+        """The generation of this id while it may serve. It never changes, so it is read in full once."""
+        if session.scalar(_MAY_SERVE, {"id": generation_id, "states": list(PROMOTABLE)}) is None:
+            return None
+        found = self._pinned.get(generation_id) or load_serving(session, generation_id)
+        if found is not None:  # a new dict in place of the old one: other requests read it meanwhile
+            self._pinned = dict([*self._pinned.items()][1 - PINNED :]) | {generation_id: found}
+        return found
 
     def check_following(self) -> Serving:
         """What serves now, which is what is live, or was until a moment ago.
@@ -234,6 +248,11 @@ class ServingHolder:
             except Exception as error:  # noqa: BLE001  whatever failed, the last generation serves and we look again
                 log.warning("serving_not_refreshed", error=str(error))
 
+
+_MAY_SERVE = text("""
+    SELECT 1 FROM generations g JOIN index_builds b ON b.id = g.index_build_id
+    WHERE g.id = :id AND g.state = ANY(CAST(:states AS text[])) AND b.state = 'ready'
+""")
 
 # one small statement, because every process asks it several times a second
 _LOOK = text("""

@@ -366,6 +366,27 @@ def test_no_answer_mixes_two_generations_while_they_take_turns(
         agrees(answer["hits"], reference.scores(*reference.asked(question)))
 
 
+def test_a_generation_that_sessions_are_pinned_to_is_read_once_while_it_may_serve(
+    shelf: Shop, live: Callable[[str], Reference], generations: dict[str, tuple[int, Heads]]
+) -> None:
+    """Heads are a megabyte; and one whose build is gone, or that was rejected, gives way to what is live."""
+    live("none")
+    holder = ServingHolder(shelf.sessions)
+    holder.refresh()
+    number = generations["four"][0]
+    pinned = holder.pinned(number)
+    assert pinned.item_heads.image is not None
+    assert holder.pinned(number) is pinned
+    for table, column, key in ((Generation, "state", number), (IndexBuild, "state", pinned.build_id)):
+        with session_scope(shelf.sessions) as session:
+            before = getattr(session.get_one(table, key), column)
+            session.execute(update(table).filter_by(id=key).values(state="failed"))
+        assert holder.pinned(number) is holder.current
+        with session_scope(shelf.sessions) as session:
+            session.execute(update(table).filter_by(id=key).values(state=before))
+        assert holder.pinned(number) is pinned
+
+
 def test_heads_of_another_encoder_do_not_serve(
     shelf: Shop, live: Callable[[str], Reference], generations: dict[str, tuple[int, Heads]]
 ) -> None:
