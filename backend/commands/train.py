@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from backend.commands import train_encoder
+from backend.commands import train_adapter, train_encoder
 from backend.commands.bars import bars
 from backend.commands.stores import Stores, opened
 
@@ -31,6 +31,7 @@ class Loss(StrEnum):
 def register(app: typer.Typer) -> None:
     """Add ``train`` to ``app``."""
     train_encoder.register(trainings)
+    train_adapter.register(trainings)
     app.add_typer(trainings, name="train")
 
 
