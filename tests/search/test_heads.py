@@ -31,6 +31,7 @@ from backend.ml.feedback.update import refine
 from backend.ml.heads import Head, ItemHeads, QueryHeads, dump_item_heads, dump_query_heads
 from backend.ml.scoring import Calibration, Kind, Side, score_matrix
 from tests.fixtures.api import Keys
+from tests.fixtures.stacks import wait_for
 from tests.search.conftest import COLOURS, Search, Shop, ids, png
 
 KINDS = ("mug", "lamp", "chair")
@@ -237,8 +238,7 @@ def live(search: Search, shelf: Shop, generations: dict[str, tuple[int, Heads]])
         number, heads = generations[name]
         with session_scope(shelf.sessions) as session:
             go_live(session, number, actor="test")
-        while search(text="a", limit=1)["generation"] != f"g{number}":
-            pass
+        wait_for(lambda: search(text="a", limit=1)["generation"] == f"g{number}", f"{name} is live")
         return Reference.of(shelf, heads)
 
     return flip
