@@ -158,11 +158,11 @@ def test_adapters_go_live_under_traffic_and_back(stack: RunningStack, tiny_encod
     sessions, index = stocked(stack)
     queue = Queue(json.loads((stack.home / "run" / "stack.json").read_text())["redis_url"])
     with client(stack) as ask, Traffic(stack) as traffic:
-        first, began = live(ask)["id"], generation_of(ask)
+        first = live(ask)["id"]
         adapted = f"g{kept(sessions, tiny_encoder, items=5)}"
         queue.nudge(ADVANCE_BUILDS)
         wait_for(lambda: generation_of(ask) == adapted, "searches follow the adapter")
-        second = live(ask)["id"]
+        second, began = live(ask)["id"], replaced_by(ask, adapted)
         time.sleep(2)
         asked = f"g{kept(sessions, tiny_encoder)}"
         wait_for(lambda: generation_of(ask) == asked, "searches follow the heads of queries")
@@ -173,10 +173,16 @@ def test_adapters_go_live_under_traffic_and_back(stack: RunningStack, tiny_encod
             wait_for(lambda back=before: generation_of(ask) == back, "searches go back")  # type: ignore[misc]
             time.sleep(1)
     assert traffic.failures == []
-    assert {generation for generation, _, _ in traffic.answers} == {began, adapted, asked}
+    assert {generation for generation, _, _ in traffic.answers} >= {began, adapted, asked}
     for new in (adapted, asked):
         one_answer_each(traffic, {new})
     all_agree(sessions, index)
+
+
+def replaced_by(ask: httpx.Client, generation: str) -> str:
+    """What was live before: the sweep may have calibrated it anew since."""
+    listed = ask.get("/v1/generations").json()["generations"]
+    return str(next(one["replaced"] for one in listed if one["id"] == generation))
 
 
 def stocked(stack: RunningStack) -> tuple[sessionmaker[Session], VectorIndex]:
