@@ -1,15 +1,21 @@
-"""Vectors of the products that a turn is about, from the features PostgreSQL keeps, in one round trip.
+"""Vectors of the products that a turn is about, from the features PostgreSQL keeps.
 
 Collections hold raw features passed through the build's item heads, and so are these: what is shown and judged is
 compared, mixed and explained where the index compares it.
+
+What was read once is remembered. PostgreSQL is asked every time which pictures and captions a product has, by their
+hashes, and for the vectors of those products only that are not remembered with the very same ones: of what a refinement
+reads, vectors are by far the most.
 """
 
-from collections.abc import Iterator, Sequence
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Engine, Row
+from sqlalchemy import Connection, Engine
 
 from backend.generations.serving import Serving
 from backend.ml.feedback.inputs import Items, Matrix, Query, Vector
@@ -17,8 +23,22 @@ from backend.ml.scoring import Ints
 from backend.prepared import Prepared, prepared
 from backend.search.refinement.tokens import Subjects
 
-_SELECT = """
-    SELECT p.id, p.number, image.vectors AS images, image.subjects AS pictures,
+REMEMBERED = 4096
+"""Products whose vectors stay in the process: 25 MB at three vectors of 512 numbers each."""
+
+_HELD = """
+    SELECT p.id, p.number,
+           ARRAY(SELECT i.content_hash FROM product_images i WHERE i.product = p.number AND i.state = 'ready'
+                 ORDER BY i.position, i.id) AS pictures,
+           ARRAY(SELECT c.text_hash FROM captions c WHERE c.product = p.number ORDER BY c.id) AS sentences
+    FROM products p WHERE"""
+"""What products have, deleted and sold-out ones too: what was liked or disliked still says something."""
+
+_BY_ID = prepared(f"{_HELD} p.id = ANY(CAST(:product_ids AS text[]))")
+_BY_NUMBER = prepared(f"{_HELD} p.number = ANY(CAST(:numbers AS bigint[]))")
+
+_VECTORS = prepared("""
+    SELECT p.number, image.vectors AS images, image.subjects AS pictures,
            caption.vectors AS captions, caption.subjects AS sentences
     FROM products p
     CROSS JOIN LATERAL (
@@ -33,11 +53,8 @@ _SELECT = """
       FROM captions c
       JOIN features f ON f.encoder_id = :encoder_id AND f.kind = 'text' AND f.subject = c.text_hash
       WHERE c.product = p.number) AS caption
-    WHERE"""
-"""Features of products, deleted and sold-out ones too: what was liked or disliked still says something."""
-
-_BY_ID = prepared(f"{_SELECT} p.id = ANY(CAST(:product_ids AS text[]))")
-_BY_NUMBER = prepared(f"{_SELECT} p.number = ANY(CAST(:numbers AS bigint[]))")
+    WHERE p.number = ANY(CAST(:numbers AS bigint[]))
+""")
 
 
 @dataclass(frozen=True)
@@ -69,39 +86,64 @@ class Standing:
 
 
 class ItemVectors:
-    """Looks products' vectors up.
+    """Looks products' vectors up. Safe to share between threads.
 
     Args:
         engine: PostgreSQL, for statements that are a transaction each.
+        remembered: of how many products.
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, remembered: int = REMEMBERED) -> None:
         self._engine = engine
+        self._remembered = remembered
+        self._lock = threading.Lock()
+        self._near: OrderedDict[tuple[int, int], ProductVectors] = OrderedDict()
 
     def of(self, serving: Serving, product_ids: Sequence[str]) -> dict[str, ProductVectors]:
         """Those of ``product_ids`` that the catalogue knows or knew, by id."""
-        if not product_ids:
-            return {}
-        return {row.id: found for row, found in self._rows(_BY_ID, serving, {"product_ids": list(product_ids)})}
+        return self._found(serving, _BY_ID, {"product_ids": list(product_ids)}) if product_ids else {}
 
     def numbered(self, serving: Serving, numbers: Ints) -> dict[str, ProductVectors]:
         """The products of ``numbers`` that the catalogue knows or knew, by id."""
-        return {row.id: found for row, found in self._rows(_BY_NUMBER, serving, {"numbers": numbers.tolist()})}
+        return self._found(serving, _BY_NUMBER, {"numbers": numbers.tolist()}) if len(numbers) else {}
 
     def by_number(self, serving: Serving, numbers: Ints) -> dict[int, ProductVectors]:
         """The same products by number."""
         return {found.number: found for found in self.numbered(serving, numbers).values()}
 
-    def _rows(
-        self, statement: Prepared, serving: Serving, wanted: dict[str, Any]
-    ) -> Iterator[tuple[Row[Any], ProductVectors]]:
+    def _found(self, serving: Serving, held: Prepared, wanted: dict[str, Any]) -> dict[str, ProductVectors]:
         with self._engine.connect() as connection:
-            rows = statement.rows(connection, {"encoder_id": serving.encoder_id, **wanted})
+            rows = held.rows(connection, wanted)
+            with self._lock:
+                near = {row.number: self._near.get((serving.build_id, row.number)) for row in rows}
+            known = {
+                row.number: one
+                for row in rows
+                if (one := near[row.number]) and (one.pictures, one.sentences) == (row.pictures, row.sentences)
+            }
+            missing = [number for number in near if number not in known]
+            known |= self._read(connection, serving, missing) if missing else {}
+        self._remember(serving, known)
+        return {row.id: known[row.number] for row in rows if row.number in known}
+
+    def _read(self, connection: Connection, serving: Serving, numbers: list[int]) -> dict[int, ProductVectors]:
+        rows = _VECTORS.rows(connection, {"encoder_id": serving.encoder_id, "numbers": numbers})
         heads = serving.item_heads
         images = heads.adapt_each("image", [_stored(row.images, serving.dim) for row in rows])
         captions = heads.adapt_each("caption", [_stored(row.captions, serving.dim) for row in rows])
-        for row, pictured, said in zip(rows, images, captions, strict=True):
-            yield row, ProductVectors(row.number, pictured, said, row.pictures, row.sentences)
+        return {
+            # copied: a view would keep what it was cut from
+            row.number: ProductVectors(row.number, pictured.copy(), said.copy(), row.pictures, row.sentences)
+            for row, pictured, said in zip(rows, images, captions, strict=True)
+        }
+
+    def _remember(self, serving: Serving, known: Mapping[int, ProductVectors]) -> None:
+        with self._lock:
+            for number, one in known.items():
+                self._near[serving.build_id, number] = one
+                self._near.move_to_end((serving.build_id, number))
+            while len(self._near) > self._remembered:
+                self._near.popitem(last=False)
 
 
 def standing(product: ProductVectors, query: Query, picture: str | None = None) -> Standing:

@@ -23,7 +23,7 @@ from backend.search.lists import Ask
 from backend.search.pipeline import Searcher, Wanted, new_query_id, taken_since
 from backend.search.query_vectors import ProductUnknown
 from backend.search.refinement.features import ProductVectors
-from backend.search.refinement.marks import Marks
+from backend.search.refinement.marks import Before, Marks
 from backend.search.refinement.policies import POLICY, Policies, policy_with
 from backend.search.refinement.regions import find_pictures
 from backend.search.refinement.replay import Replay, Step
@@ -116,10 +116,9 @@ class Refiner:
         request: RefineRequest,
         step: Step,
     ) -> dict[str, Any]:
-        """The list that a turn led to; what its hits are marked with is read beside the search."""
+        """The list that a turn led to; what its hits are marked with is read, and what was said is kept, beside it."""
         turns = ask.turns or ()
-        before = self._pool.submit(self._marks.before, parent[0].query_id, parent[1])
-        recorded = self._pool.submit(self._record, served, parent[0], request) if request.feedback else None
+        before = self._pool.submit(self._before, served, parent, request)
         known: list[Future[dict[str, ProductVectors]]] = []
         found = self._searcher.serve(
             serving,
@@ -133,9 +132,16 @@ class Refiner:
         )
         with search_stage("marks"):
             hits = self._marks.marked(serving, turns, before.result(), found["hits"], known[-1].result())
-        if recorded is not None:
-            recorded.result()
         return found | {"hits": hits}
+
+    def _before(
+        self, served: ListServed, parent: tuple[ListServed, list[PageServed]], request: RefineRequest
+    ) -> Before:
+        """The list before, and what was said of it kept."""
+        before = self._marks.before(parent[0].query_id, parent[1])
+        if request.feedback:
+            self._record(served, parent[0], request)
+        return before
 
     def _check_goes_on(self, parent: ListServed) -> None:
         if parent.turn > MOST_TURNS:
