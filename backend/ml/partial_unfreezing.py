@@ -101,10 +101,10 @@ class Unfreezing:
             weight.requires_grad_()
         self._start = self._weights()
 
-    def pairs(self, rows: Rows | None = None) -> Pairs:
-        """Texts and pictures as the towers make them now; those of the texts ``rows``, or all."""
+    def pairs(self) -> Pairs:
+        """Texts and pictures as the towers make them now."""
         made = self.texts.all_vectors(self.device), self.images.all_vectors(self.device)
-        return Pairs(*made, self.image_of, self.product_of, rows)
+        return Pairs(*made, self.image_of, self.product_of)
 
     def train(
         self, learned: Rows, chosen_by: Rows, on_epoch: Callable[[UnfrozenEpoch], None] = lambda _: None
@@ -128,7 +128,7 @@ class Unfreezing:
             weights = self._weights()
             if self.plan.ema:
                 self._load(average)
-            ranks = pair_ranks(self.pairs(chosen_by))
+            ranks = pair_ranks(self._only(chosen_by))
             found = float(hits(ranks, DEPTH).mean()), float(reciprocal_rank(ranks).mean())
             improved = sum(found) > max((epoch.recall_at_10 + epoch.mrr for epoch in epochs), default=-1.0)
             epochs.append(UnfrozenEpoch(number, loss, *found, improved))
@@ -171,6 +171,11 @@ class Unfreezing:
                     average[name] = torch.lerp(weight.detach(), average[name], self.plan.ema)
             total += loss.item() * len(rows)
         return total / len(learned)
+
+    def _only(self, rows: Rows) -> Pairs:
+        """The texts ``rows`` and all pictures, as the towers make them now; other texts cost nothing."""
+        made = self.texts.all_vectors(self.device, rows), self.images.all_vectors(self.device)
+        return Pairs(*made, self.image_of[rows], self.product_of)
 
     def _optimizer(self) -> tuple[torch.optim.Optimizer, Tensor]:
         """AdamW over blocks, projections and a scale of the logits that begins as the encoder's own."""

@@ -113,12 +113,13 @@ class Side:
             return hidden
         return functional.normalize(self.tail(hidden, torch.from_numpy(self.ends[rows]).to(device)), dim=1)
 
-    def all_vectors(self, device: torch.device) -> Matrix:
-        """Unit vectors (n, d) of all inputs."""
+    def all_vectors(self, device: torch.device, rows: Ints | None = None) -> Matrix:
+        """Unit vectors (k, d) of the inputs ``rows``, or of all."""
+        rows = np.arange(len(self.hidden)) if rows is None else rows
         with torch.inference_mode():
             parts = [
-                self.vectors(np.arange(start, min(start + AT_ONCE, len(self.hidden))), device).cpu().numpy()
-                for start in range(0, len(self.hidden), AT_ONCE)
+                self.vectors(rows[start : start + AT_ONCE], device).cpu().numpy()
+                for start in range(0, len(rows), AT_ONCE)
             ]
         return np.concatenate(parts)
 
