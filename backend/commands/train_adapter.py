@@ -1,6 +1,6 @@
 """``morelike train adapter``: residual heads learned from the catalogue, or from what its shoppers say."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from backend.ml.adapter_plan import AdapterPlan
 
 ACTOR = "command line"
+RATES = [3e-3, 3e-4]
+"""Words that an encoder never saw lie far from where they belong; those that it knows want a nudge."""
 
 
 class Which(StrEnum):
@@ -46,6 +48,35 @@ class Taking:
     threads: int
 
 
+@dataclass(frozen=True)
+class Learning:
+    """What is learned from, how, and where an interrupted run leaves its state."""
+
+    parts: "Parts"
+    data_range: dict[str, object]
+    encoder_id: str
+    plans: "list[AdapterPlan]"
+    taking: Taking
+    folder: Path
+
+    def checkpoint(self, plan: "AdapterPlan") -> Path:
+        """The state of a run of this plan, encoder and data."""
+        from dataclasses import astuple
+        from hashlib import sha256
+
+        data = self.data_range.get("sha256", self.taking.products)
+        digest = sha256(repr((self.encoder_id, astuple(plan), data)).encode()).hexdigest()[:12]
+        self.folder.mkdir(parents=True, exist_ok=True)
+        return self.folder / f"adapter-{digest}.pt"
+
+    def forget(self) -> bool:
+        """Remove what interrupted runs left; whether there was anything."""
+        left = [path for path in map(self.checkpoint, self.plans) if path.exists()]
+        for path in left:
+            path.unlink()
+        return bool(left)
+
+
 def adapter(
     pairs: Annotated[
         Path | None,
@@ -62,12 +93,14 @@ def adapter(
     learn_alpha: Annotated[bool, typer.Option(help="Learn that share, from --alpha on.")] = False,
     hidden: Annotated[int, typer.Option(min=0, help="Hidden units; 0 for a quarter of the vector's length.")] = 0,
     dropout: Annotated[float, typer.Option(min=0, max=0.9, help="Of the hidden layer.")] = 0.1,
-    replay: Annotated[float, typer.Option(min=0, help="How strongly plain captions hold the text head back.")] = 10.0,
+    replay: Annotated[float, typer.Option(min=0, help="How strongly plain captions hold the text head back.")] = 30.0,
     hard_negatives: Annotated[int, typer.Option(min=0, help="Further negatives a text; 0 for none.")] = 0,
     epochs: Annotated[int, typer.Option(min=1, help="Most passes; it ends earlier when nothing improves.")] = 30,
-    patience: Annotated[int, typer.Option(min=1, help="Passes without an improvement after which it ends.")] = 5,
-    batch: Annotated[int, typer.Option(min=2, help="Pairs a step.")] = 1024,
-    rate: Annotated[float, typer.Option(min=0, help="Highest learning rate.")] = 1e-3,
+    patience: Annotated[int, typer.Option(min=1, help="Passes without an improvement after which it ends.")] = 10,
+    batch: Annotated[int, typer.Option(min=2, help="Pairs a step.")] = 256,
+    rate: Annotated[
+        list[float], typer.Option(min=0, help="Highest learning rate; of several, the one that does best is kept.")
+    ] = RATES,
     weight_decay: Annotated[float, typer.Option(min=0, help="Of AdamW.")] = 0.01,
     seed: Annotated[int, typer.Option(help="Of everything drawn at random.")] = 1,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
@@ -97,14 +130,14 @@ def adapter(
         epochs=epochs,
         patience=patience,
         batch=batch,
-        rate=rate,
         weight_decay=weight_decay,
         seed=seed,
     )
-    _train(Taking(pairs, rejected, products, out, promote, device, threads), plan)
+    plans = [replace(plan, rate=one) for one in rate]
+    _train(Taking(pairs, rejected, products, out, promote, device, threads), plans)
 
 
-def _train(taking: Taking, plan: "AdapterPlan") -> None:
+def _train(taking: Taking, plans: "list[AdapterPlan]") -> None:
     from tempfile import TemporaryDirectory
 
     import torch
@@ -123,19 +156,19 @@ def _train(taking: Taking, plan: "AdapterPlan") -> None:
         home = stores.settings.home
         home.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(dir=home, prefix="train-") as scratch:
-            parts, data_range = _read(stores, encoder, taking, plan, Path(scratch))
-            checkpoint = _checkpoint(home, encoder.id, plan, taking)
-            trained = _resumed(parts, encoder.id, plan, data_range, taking.device, checkpoint)
+            parts, data_range = _read(stores, encoder, taking, plans[0].seed, Path(scratch))
+            learning = Learning(parts, data_range, encoder.id, plans, taking, home / "training")
+            trained = _resumed(learning)
         show(trained, parts)
         if taking.out is not None:
             write(trained, taking.out)
         else:
             _keep(stores, encoder.id, trained, promote=taking.promote)
-        checkpoint.unlink(missing_ok=True)
+        learning.forget()
 
 
 def _read(
-    stores: Stores, encoder: "EncoderRecord", taking: Taking, plan: "AdapterPlan", directory: Path
+    stores: Stores, encoder: "EncoderRecord", taking: Taking, seed: int, directory: Path
 ) -> "tuple[Parts, dict[str, object]]":
     """The parts that are learned from, and what they come from."""
     from backend.generations.encoders import open_recorded
@@ -155,45 +188,31 @@ def _read(
             "embedded picture are left out."
         )
     if file is None or taking.pairs is None:
-        return parts_of_catalogue(gallery, plan.seed), {"source": "catalogue"}
+        return parts_of_catalogue(gallery, seed), {"source": "catalogue"}
     say_left_out(logged.left_out, taking.rejected)
     data_range: dict[str, object] = {"source": taking.pairs.name, "sha256": _sha256(taking.pairs)}
-    return parts_of_file(gallery, logged.texts, plan.seed), data_range | {"left_out": len(logged.left_out)}
+    return parts_of_file(gallery, logged.texts, seed), data_range | {"left_out": len(logged.left_out)}
 
 
-def _resumed(
-    parts: "Parts",
-    encoder_id: str,
-    plan: "AdapterPlan",
-    data_range: dict[str, object],
-    device: str,
-    checkpoint: Path,
-) -> "TrainedAdapter":
+def _resumed(learning: Learning) -> "TrainedAdapter":
     """What comes of a run that goes on where it was; from the start where the catalogue has changed since."""
     from backend.errors import Conflict
 
     try:
-        return _run(parts, encoder_id, plan, data_range, device, checkpoint)
+        return _run(learning)
     except Conflict:
-        if not checkpoint.exists():
+        if not learning.forget():
             raise
         typer.echo("The catalogue has changed since this was interrupted: it starts again.")
-        checkpoint.unlink()
-        return _run(parts, encoder_id, plan, data_range, device, checkpoint)
+        return _run(learning)
 
 
-def _run(
-    parts: "Parts",
-    encoder_id: str,
-    plan: "AdapterPlan",
-    data_range: dict[str, object],
-    device: str,
-    checkpoint: Path,
-) -> "TrainedAdapter":
+def _run(learning: Learning) -> "TrainedAdapter":
     import torch
 
     from backend.learning.adapter import train_on_parts
 
+    parts, device = learning.parts, learning.taking.device
     place = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     typer.echo(
         f"Learning from {len(parts.training):,} texts; {len(parts.validation):,} of other products decide and "
@@ -202,11 +221,11 @@ def _run(
     with bars() as told:
         return train_on_parts(
             parts,
-            encoder_id,
-            plan,
-            data_range=data_range,
+            learning.encoder_id,
+            learning.plans,
+            data_range=learning.data_range,
             device=place,
-            checkpoint=checkpoint,
+            checkpoint=learning.checkpoint,
             on_step=lambda done, steps: told("Training", done, steps),
             on_epoch=say_epoch,
         )
@@ -230,18 +249,6 @@ def _keep(stores: Stores, encoder_id: str, trained: "TrainedAdapter", *, promote
         + (", and it goes live then." if promote else f". Then `morelike generation promote g{number}` goes live."),
     }
     typer.echo(said[state])
-
-
-def _checkpoint(home: Path, encoder_id: str, plan: "AdapterPlan", taking: Taking) -> Path:
-    """Where a run of this plan, encoder and data leaves its state."""
-    from dataclasses import astuple
-    from hashlib import sha256
-
-    data = str(taking.products) if taking.pairs is None else _sha256(taking.pairs)
-    digest = sha256(repr((encoder_id, astuple(plan), data)).encode()).hexdigest()[:12]
-    folder = home / "training"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder / f"adapter-{digest}.pt"
 
 
 def _sha256(path: Path) -> str:

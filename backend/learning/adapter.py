@@ -1,6 +1,6 @@
 """Training an adapter from a shop, what it gains and what it forgets, and the generation that comes of it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -71,37 +71,45 @@ class TrainedAdapter:
 def train_on_parts(
     parts: Parts,
     encoder_id: str,
-    plan: AdapterPlan,
+    plans: Sequence[AdapterPlan],
     *,
     data_range: dict[str, Any],
     device: torch.device | str = "cpu",
-    checkpoint: Path | None = None,
+    checkpoint: Callable[[AdapterPlan], Path | None] = lambda _: None,
     on_step: Callable[[int, int], None] | None = None,
     on_epoch: Callable[[AdapterEpoch], None] | None = None,
 ) -> TrainedAdapter:
-    """Train heads, scale them to what forgets nothing, and judge them on products that had no part in either.
+    """Train heads, scale them to what forgets nothing, and judge the best on products that had no part in any of it.
 
     Args:
         parts: of the catalogue.
         encoder_id: whose vectors they are.
-        plan: how.
+        plans: how; of several, what does best on the deciding part at its best scale is judged, and nothing else is.
         data_range: what they come from.
         device: where.
-        checkpoint: where to go on, if it is there; written after each epoch.
+        checkpoint: where a plan goes on, if it is there; written after each epoch.
         on_step: told how many of how many steps of an epoch are done.
         on_epoch: told what each epoch came to.
     """
-    run = train_adapter(
-        parts.training,
-        parts.validation,
-        plan,
-        replay=parts.replay,
-        device=device,
-        checkpoint=checkpoint,
-        on_step=on_step,
-        on_epoch=on_epoch,
-    )
-    scaling = scaled_best(run.text, run.image, parts.validation, parts.kept)
+    tried = list[tuple[AdapterRun, Scaling]]()
+    for plan in plans:
+        run = train_adapter(
+            parts.training,
+            parts.validation,
+            plan,
+            replay=parts.replay,
+            device=device,
+            checkpoint=checkpoint(plan),
+            on_step=on_step,
+            on_epoch=on_epoch,
+        )
+        tried.append((run, scaled_best(run.text, run.image, parts.validation, parts.kept)))
+    return _judged(parts, encoder_id, *max(tried, key=lambda one: one[1].best.merit), data_range)
+
+
+def _judged(
+    parts: Parts, encoder_id: str, run: AdapterRun, scaling: Scaling, data_range: dict[str, Any]
+) -> TrainedAdapter:
     text, image = scaling.text, scaling.image
     gate = judge(
         pair_ranks(parts.judged),
@@ -119,7 +127,7 @@ def train_on_parts(
         scaling=scaling,
         gate=gate,
         drift=_drift(parts, text, image),
-        data_range=data_range | {"retention": parts.retention_of, "seed": plan.seed} | _sizes(parts),
+        data_range=data_range | {"retention": parts.retention_of, "seed": run.plan.seed} | _sizes(parts),
     )
 
 

@@ -43,19 +43,19 @@ class AdapterPlan:
     hidden: int | None = None
     dropout: float = 0.1
     epochs: int = 30
-    batch: int = 1024
+    batch: int = 256
     rate: float = 1e-3
     weight_decay: float = 0.01
     warmup: float = 1.0
     scale: float = 1 / 0.07
     most_scale: float = 100.0
     identity: float = 0.0
-    replay: float = 10.0
+    replay: float = 30.0
     alike: float | None = 0.95
     hard_negatives: int = 0
     band: tuple[int, int] = (10, 50)
     margin: float = 0.02
-    patience: int = 5
+    patience: int = 10
     seed: int = 1
 
 

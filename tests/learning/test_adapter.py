@@ -56,7 +56,7 @@ def pairs_file(path: Path) -> Path:
 
 
 def trained(parts: Parts, tiny_encoder: Encoder, plan: AdapterPlan = PLAN) -> TrainedAdapter:
-    return train_on_parts(parts, tiny_encoder.id, plan, data_range={"source": "test"})
+    return train_on_parts(parts, tiny_encoder.id, [plan], data_range={"source": "test"})
 
 
 def products_of(parts: Parts, name: str) -> set[int]:
