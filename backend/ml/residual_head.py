@@ -45,8 +45,9 @@ class ResidualHead(nn.Module):
         x = x.contiguous()  # one order of summation for both lengths, so that their ratio is 1 where nothing changed
         lengths = x.norm(dim=1, keepdim=True)
         hidden = nn.functional.gelu(self.inward(self.norm(x / lengths.clamp_min(_TINY))), approximate="tanh")
-        y = x + self.outward(self.dropout(hidden)) * (self._ratio() * lengths)
-        adapted: Tensor = y * (lengths / y.norm(dim=1, keepdim=True).clamp_min(_TINY))
+        # the hidden layer is scaled, not what comes out of it: a quarter of the width
+        hidden = self.dropout(hidden) * (self._ratio() * lengths)
+        adapted: Tensor = _AsLong.apply(torch.addmm(x, hidden, self.outward.weight.T), lengths)
         return adapted
 
     def frozen(self) -> Head:
@@ -83,3 +84,26 @@ class ResidualHead(nn.Module):
     def _ratio(self) -> Tensor | float:
         """The ratio r = α/(1-α); with α = sigmoid(θ) that is exp(θ)."""
         return torch.exp(self.theta) if self.config.learn_alpha else self.config.alpha / (1 - self.config.alpha)
+
+
+class _AsLong(torch.autograd.Function):
+    """y (n, d) -> y * lengths / |y|, in its place, whose gradient is (g - u (u . g)) lengths / |y|, u = y / |y|.
+
+    Left to autograd, the passes over (n, d) of this one step take longer than the head's matrix products.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, y: Tensor, lengths: Tensor) -> Tensor:
+        ratio = lengths / y.norm(dim=1, keepdim=True).clamp_min(_TINY)
+        adapted = y.mul_(ratio)
+        ctx.mark_dirty(y)
+        ctx.save_for_backward(adapted, ratio, lengths)
+        return adapted
+
+    @staticmethod
+    def backward(ctx: Any, *above: Tensor) -> tuple[Tensor, Tensor | None]:
+        adapted, ratio, lengths = ctx.saved_tensors
+        gradient, length = above[0], lengths.clamp_min(_TINY)
+        along = torch.linalg.vecdot(gradient, adapted)[:, None] / length
+        for_y = torch.addcmul(gradient, adapted, along / length, value=-1).mul_(ratio)
+        return for_y, along if ctx.needs_input_grad[1] else None

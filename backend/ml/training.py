@@ -144,7 +144,7 @@ class _Run:
             {"params": [weight for _, weight in named if weight.ndim > 1], "weight_decay": plan.weight_decay},
             {"params": [weight for _, weight in named if weight.ndim <= 1], "weight_decay": 0.0},
         ]
-        self.optimizer = torch.optim.AdamW(groups, lr=plan.rate)
+        self.optimizer = torch.optim.AdamW(groups, lr=plan.rate, fused=True)
 
     def learn(self, on_step: OnStep | None) -> float:
         """One pass over the pairs in random order; the mean loss."""
@@ -217,11 +217,8 @@ class _Run:
         pairs, plan = self.pairs, self.plan
         shown = pairs.image_of[rows]
         raw_texts, raw_images = self._put(pairs.texts, rows), self._put(pairs.images, shown)
-        products, same = (
-            torch.from_numpy(one).to(self.device) for one in (pairs.product_of[shown], self.examined.same_text[rows])
-        )
-        alike = plan.alike if plan.alike is not None else math.inf
-        masked = no_negatives(products, same, None if plan.alike is None else raw_images, alike)
+        looks = None if plan.alike is None else raw_images
+        masked = no_negatives(pairs.product_of[shown], self.examined.same_text[rows], looks, plan.alike or math.inf)
         texts, images = self.model(raw_texts, raw_images)
         harder = None if hard is None else self._harder(texts, hard.of(rows))
         loss = symmetric_info_nce(texts, images, self.model.scale, masked=masked, harder=harder)
