@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from backend.commands.evaluate import Opening, evaluations, opened_encoder, told_by_bars
+from backend.commands.stores import opened
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,6 +54,7 @@ def adapters(
     images: Annotated[Path | None, typer.Option(help="Folder or zip of the pictures.")] = None,
     split: Annotated[str | None, typer.Option(help="Captions: rows to take; by default test or val.")] = None,
     caption_column: Annotated[str | None, typer.Option(help="Captions: their column; else found out.")] = None,
+    products: Annotated[int, typer.Option(min=10, help="Live catalogue: most products read.")] = 5000,
     retention: Annotated[
         Path | None, typer.Option(help="Pairs of the same encoder that are only asked: what must not be forgotten.")
     ] = None,
@@ -85,7 +87,8 @@ def adapters(
     opening = Opening(encoder, device, threads)
     out.mkdir(parents=True, exist_ok=True)
     with told_by_bars() as told:
-        data = _read(Source(pairs, images, split, caption_column), opening, told)
+        source = None if pairs is None else Source(pairs, images, split, caption_column)
+        data = _shop(products) if source is None else _read(source, opening, told)
         kept = _read(Source(retention, retention_images, retention_split), opening, told) if retention else None
         report = _measured(data, kept, plan, threads, told)
     _write(report, out)
@@ -95,15 +98,16 @@ def adapters(
 def _plan(wanted: Wanted) -> "Plan":
     from backend.errors import Unprocessable
     from backend.evaluation.adapters.experiment import Protocol
-    from backend.evaluation.adapters.methods import chosen_methods, chosen_studies
+    from backend.evaluation.adapters.methods import RATES, chosen_methods, chosen_studies
     from backend.evaluation.adapters.plan import Plan
 
     adapter = _adapter(wanted.changes)
     none = () if wanted.studies == ["none"] else None if wanted.studies in (None, ["all"]) else wanted.studies
+    rates = () if any(change.startswith("rate=") for change in wanted.changes) else RATES
     try:
         return Plan(
-            methods=chosen_methods(adapter, wanted.methods),
-            studies=chosen_studies(adapter, none),
+            methods=chosen_methods(adapter, wanted.methods, rates),
+            studies=chosen_studies(adapter, none, rates),
             protocol=Protocol(wanted.folds, wanted.seeds, first=wanted.first),
             adapter=adapter,
             trials=wanted.trials,
@@ -147,6 +151,15 @@ def _read(source: Source, opening: Opening, told: "Callable[[str, int, int], Non
     encoder = opened_encoder(settings, opening)
     features = compute_features(encoder, data, settings.home / "evaluation", tokens=False, progress=told)
     return paired_photos(data, features)
+
+
+def _shop(products: int) -> "PairedTexts":
+    """The catalogue of the stack that runs here."""
+    from backend.blobs import BlobStore
+    from backend.evaluation.adapters.shop import read_shop
+
+    with opened() as stores:
+        return read_shop(stores.sessions, BlobStore(stores.settings.blob_dir), products)
 
 
 def _measured(

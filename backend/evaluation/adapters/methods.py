@@ -4,11 +4,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from backend.evaluation.adapters.paired import alone
-from backend.ml.adapter_plan import AdapterPlan
+from backend.ml.adapter_plan import AdapterEpoch, AdapterPlan, AdapterRun
 from backend.ml.baselines import ProbePlan, TwoTowerPlan, fit_linear_probe, fit_two_towers
 from backend.ml.exact_ranks import Through
 from backend.ml.pairs import Pairs
 from backend.ml.training import train_adapter
+
+RATES = (3e-3, 3e-4)
+"""Learning rates that are tried unless the plan says one, as `morelike train adapter` tries them."""
 
 HARD = 4
 """Hard negatives a text, where a method has them."""
@@ -65,7 +68,7 @@ ZERO_SHOT = Method("zero-shot", lambda *_: Adapted())
 """The encoder as it is: what everything is compared with."""
 
 
-def chosen_methods(plan: AdapterPlan, names: Sequence[str] | None = None) -> list[Method]:
+def chosen_methods(plan: AdapterPlan, names: Sequence[str] | None = None, rates: Sequence[float] = ()) -> list[Method]:
     """The rows of the main table, zero-shot first; those ``names`` name; None names all.
 
     Raises:
@@ -74,27 +77,27 @@ def chosen_methods(plan: AdapterPlan, names: Sequence[str] | None = None) -> lis
     made = {
         "naive": Method("naive two towers", _naive),
         "probe": Method("linear probe", _probe),
-        "text": residual("residual, text", replace(plan, which="text")),
-        "both": residual("residual, both", replace(plan, which="both")),
-        "shared": residual("residual, shared", replace(plan, which="shared")),
-        "hard": residual("text + hard negatives", replace(plan, which="text", hard_negatives=HARD)),
-        "alpha": residual("text, learned alpha", replace(plan, which="text", learn_alpha=True)),
+        "text": residual("residual, text", replace(plan, which="text"), rates),
+        "both": residual("residual, both", replace(plan, which="both"), rates),
+        "shared": residual("residual, shared", replace(plan, which="shared"), rates),
+        "hard": residual("text + hard negatives", replace(plan, which="text", hard_negatives=HARD), rates),
+        "alpha": residual("text, learned alpha", replace(plan, which="text", learn_alpha=True), rates),
     }
     if unknown := set(names or ()) - set(made):
         raise ValueError(f"found the methods {', '.join(sorted(unknown))}; expected some of {', '.join(made)}")
     return [ZERO_SHOT, *(method for name, method in made.items() if names is None or name in names)]
 
 
-def chosen_studies(plan: AdapterPlan, names: Sequence[str] | None = None) -> list[Study]:
+def chosen_studies(plan: AdapterPlan, names: Sequence[str] | None = None, rates: Sequence[float] = ()) -> list[Study]:
     """Sweeps around ``plan``; those ``names`` name; None names all.
 
     Raises:
         ValueError: a name that is none of them.
     """
     made = [
-        Study("alpha", "Share of the adapter (alpha)", tuple(_by_alpha(plan, alpha) for alpha in ALPHAS)),
-        Study("pairs", "Learning curve: products learned from", tuple(_by_products(plan))),
-        Study("scale", "Inverse temperature at the start", tuple(_by_scale(plan, scale) for scale in SCALES)),
+        Study("alpha", "Share of the adapter (alpha)", tuple(_by_alpha(plan, alpha, rates) for alpha in ALPHAS)),
+        Study("pairs", "Learning curve: products learned from", tuple(_by_products(plan, rates))),
+        Study("scale", "Inverse temperature at the start", tuple(_by_scale(plan, scale, rates) for scale in SCALES)),
     ]
     if unknown := set(names or ()) - {study.name for study in made}:
         known = ", ".join(study.name for study in made)
@@ -102,26 +105,33 @@ def chosen_studies(plan: AdapterPlan, names: Sequence[str] | None = None) -> lis
     return [study for study in made if names is None or study.name in names]
 
 
-def residual(name: str, plan: AdapterPlan) -> Method:
-    """Residual heads by the loop that trains those that serve."""
+def residual(name: str, plan: AdapterPlan, rates: Sequence[float] = ()) -> Method:
+    """Residual heads by the loop that trains those that serve; of several ``rates`` the best on the choosing pairs."""
 
     def fit(learned: Pairs, chosen_by: Pairs, seed: int) -> Adapted:
-        run = train_adapter(learned, chosen_by, replace(plan, seed=seed))
-        return Adapted(run.text, run.image, max(epoch.number for epoch in run.history if epoch.best))
+        tried = [
+            train_adapter(learned, chosen_by, replace(plan, seed=seed, rate=rate)) for rate in rates or (plan.rate,)
+        ]
+        run, best = max(((run, _best(run)) for run in tried), key=lambda one: one[1].merit)
+        return Adapted(run.text, run.image, best.number)
 
     return Method(name, fit)
 
 
-def _by_alpha(plan: AdapterPlan, alpha: float) -> Method:
-    return residual(f"alpha {alpha:g}", replace(plan, alpha=alpha, learn_alpha=False))
+def _best(run: AdapterRun) -> AdapterEpoch:
+    return next(epoch for epoch in reversed(run.history) if epoch.best)
 
 
-def _by_scale(plan: AdapterPlan, scale: float) -> Method:
-    return residual(f"scale {scale:.3g}", replace(plan, scale=scale))
+def _by_alpha(plan: AdapterPlan, alpha: float, rates: Sequence[float]) -> Method:
+    return residual(f"alpha {alpha:g}", replace(plan, alpha=alpha, learn_alpha=False), rates)
 
 
-def _by_products(plan: AdapterPlan) -> list[Method]:
-    whole = residual("all products", plan)
+def _by_scale(plan: AdapterPlan, scale: float, rates: Sequence[float]) -> Method:
+    return residual(f"scale {scale:.3g}", replace(plan, scale=scale), rates)
+
+
+def _by_products(plan: AdapterPlan, rates: Sequence[float]) -> list[Method]:
+    whole = residual("all products", plan, rates)
     return [*(replace(whole, name=f"{size:,} products", products=size) for size in LEARNING_CURVE), whole]
 
 

@@ -1,0 +1,57 @@
+"""The live catalogue as pairs, over a real PostgreSQL."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sqlalchemy import update
+from sqlalchemy.orm import Session, sessionmaker
+
+from backend.blobs import BlobStore
+from backend.catalog.models import Caption
+from backend.db import session_scope
+from backend.evaluation.adapters.shop import read_shop
+from backend.evaluation.benchmark import NothingToEvaluate
+from backend.generations.encoders import register_encoder
+from backend.generations.models import Generation, IndexBuild
+from backend.generations.promote import go_live
+from backend.ml.encoder import Encoder
+from tests.learning.shop import PlantedShop
+
+
+@pytest.fixture
+def blobs(tmp_path: Path) -> BlobStore:
+    return BlobStore(tmp_path)
+
+
+def test_nothing_is_read_before_anything_is_live(sessions: sessionmaker[Session], blobs: BlobStore) -> None:
+    with pytest.raises(NothingToEvaluate, match="Nothing is live"):
+        read_shop(sessions, blobs, 100)
+
+
+def test_texts_ask_for_their_own_products_and_shared_ones_for_nothing(
+    sessions: sessionmaker[Session], tiny_encoder: Encoder, blobs: BlobStore
+) -> None:
+    shop = PlantedShop(12)
+    with session_scope(sessions) as session:
+        register_encoder(session, tiny_encoder)
+        names = {"image_collection": "i", "caption_collection": "c"}
+        build = IndexBuild(encoder_id=tiny_encoder.id, state="ready", step="done", **names)
+        session.add(build)
+        session.flush()
+        generation = Generation(index_build_id=build.id, calibration={"x": 1}, code_version="1", state="ready")
+        session.add(generation)
+        session.flush()
+        go_live(session, generation.id, actor="test")
+    shop.stock(sessions, tiny_encoder)
+    with session_scope(sessions) as session:
+        session.execute(update(Caption).where(Caption.text_hash == "title3").values(text_hash="title4"))
+    read = read_shop(sessions, blobs, 100)
+    assert read.encoder == tiny_encoder.id
+    assert (len(read.pairs.images), len(read.pairs), len(read.said)) == (12, 22, 22)
+    shown = read.pairs.images[read.pairs.image_of]
+    own = np.einsum("nd,nd->n", read.pairs.texts, shown)
+    assert (own[:, None] >= read.pairs.texts @ read.pairs.images.T - 1e-6).mean() > 0.9
+    few = read_shop(sessions, blobs, 5)
+    assert len(np.unique(few.pairs.product_of)) == 5
+    np.testing.assert_array_equal(few.pairs.images, read_shop(sessions, blobs, 5).pairs.images)
