@@ -24,7 +24,8 @@ class AdapterPlan:
         rate: highest learning rate of AdamW.
         weight_decay: of matrices; scale, biases and norms have none.
         warmup: epochs over which the rate rises to ``rate``.
-        scale: inverse temperature at the start.
+        scale: inverse temperature at the start; a trained encoder is sharp already, and the 1 / .07 that CLIP itself
+            began with would pull its space apart first.
         most_scale: the inverse temperature never exceeds this.
         identity: weight of E ||h(x) - x||^2, which holds heads back.
         replay: weight of E ||h(x) - x||^2 over texts that are replayed, where there are any: what holds back the text
@@ -47,7 +48,7 @@ class AdapterPlan:
     rate: float = 1e-3
     weight_decay: float = 0.01
     warmup: float = 1.0
-    scale: float = 1 / 0.07
+    scale: float = 50.0
     most_scale: float = 100.0
     identity: float = 0.0
     replay: float = 30.0

@@ -27,7 +27,7 @@ from backend.ml.heads import load_item_heads, load_query_heads
 from tests.learning.shop import PlantedShop
 
 SHOP = PlantedShop(400)
-PLAN = AdapterPlan(which="text", epochs=10, batch=64, rate=1e-2, hidden=32, patience=10, dropout=0.0)
+PLAN = AdapterPlan(which="text", epochs=10, batch=64, rate=1e-2, hidden=32, patience=10, dropout=0.0, scale=14.0)
 
 
 @pytest.fixture(autouse=True)
