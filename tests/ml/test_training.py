@@ -18,7 +18,7 @@ from backend.ml.exact_ranks import pair_ranks
 from backend.ml.heads import Head, drift
 from backend.ml.metrics import hits
 from backend.ml.pairs import Pairs, PairsUnfit, split
-from backend.ml.training import train_adapter
+from backend.ml.training import DivergedError, train_adapter
 
 PLAN = AdapterPlan(which="text", epochs=15, batch=64, rate=1e-2, hidden=32, patience=15)
 WIDTH = 16
@@ -218,6 +218,19 @@ def test_a_poisoned_row_is_refused_before_anything_is_learned() -> None:
     with pytest.raises(PairsUnfit) as refused:
         train_adapter(learned, validation, PLAN)
     assert refused.value.extensions["rows"] == [11]
+
+
+def test_a_loss_that_is_no_number_ends_a_training(parts: tuple[Pairs, ...]) -> None:
+    """Rows that were fit at the door and are not when their turn comes: a file that somebody else writes to."""
+    learned = parts[0]
+    changing = Pairs(learned.texts.copy(), learned.images, learned.image_of, learned.product_of, learned.rows)
+
+    def spoil(step: int, _steps: int) -> None:
+        if step == 2:
+            changing.texts[:] = np.nan
+
+    with pytest.raises(DivergedError, match="a loss of nan in step 3 of epoch 1"):
+        train_adapter(changing, parts[1], PLAN, on_step=spoil)
 
 
 def test_pairs_that_are_there_twice_change_nothing(parts: tuple[Pairs, ...]) -> None:
