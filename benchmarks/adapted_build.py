@@ -24,7 +24,7 @@ from backend.generations.fill import fill_from_features
 from backend.generations.index_content import read_contents
 from backend.generations.models import IndexBuild
 from backend.generations.repository import Build
-from backend.ml.heads import load_item_heads
+from backend.ml.head_files import load_item_heads
 from backend.vector_index import VectorIndex
 from benchmarks.search import stack
 from benchmarks.synthetic import ENCODER_ID, write_catalogue

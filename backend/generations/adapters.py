@@ -24,7 +24,8 @@ from backend.generations.repository import (
     lock_generations,
     new_build,
 )
-from backend.ml.heads import ItemHeads, load_item_heads, load_query_heads
+from backend.ml.head_files import load_item_heads, load_query_heads
+from backend.ml.heads import ItemHeads
 
 FIRST_STEP_OF_STORED = "create"
 """Step at which a build of an encoder that is open already begins."""

@@ -3,7 +3,8 @@
 from functools import lru_cache
 
 from backend.errors import Unavailable
-from backend.ml.heads import ItemHeads, QueryHeads, load_item_heads, load_query_heads
+from backend.ml.head_files import load_item_heads, load_query_heads
+from backend.ml.heads import ItemHeads, QueryHeads
 
 HELD = 8
 """Heads in memory of either kind, by their bytes: those that serve, those that are written, and those just before.

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from backend.errors import NotFound
 from backend.generations.models import Generation, IndexBuild
-from backend.ml.heads import read_header
+from backend.ml.head_files import read_header
 
 _HEADER = 8192  # bytes at the beginning of heads in which they say what they are; all of them may be megabytes
 

@@ -16,7 +16,8 @@ from backend.learning.adapter_parts import Parts
 from backend.ml.adapter_gate import GateReport, Scaling, judge, scaled_best
 from backend.ml.adapter_plan import AdapterEpoch, AdapterPlan, AdapterRun
 from backend.ml.exact_ranks import pair_ranks
-from backend.ml.heads import Head, ItemHeads, QueryHeads, drift, dump_item_heads, dump_query_heads
+from backend.ml.head_files import dump_item_heads, dump_query_heads
+from backend.ml.heads import Head, ItemHeads, QueryHeads, drift
 from backend.ml.pairs import Pairs
 from backend.ml.training import train_adapter
 

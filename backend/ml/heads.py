@@ -1,4 +1,4 @@
-"""Residual heads on a frozen encoder, as they serve: numpy only, kept as bytes beside the encoder's id.
+"""Residual heads on a frozen encoder, as they serve: numpy only.
 
 For a unit row x, with a blend α in [0, 1) and a guard γ,
 
@@ -8,32 +8,28 @@ For a unit row x, with a blend α in [0, 1) and a guard γ,
 head, and there is no activation after it, which would have no gradient there). Since n drops a common factor, it is
 computed as y = x + r·A(x) with r = α/(1-α), then y·(|x|/|y|): with A = 0 that is x to the last bit, so a new head
 changes no rank anywhere. GELU is its tanh form (arXiv 1606.08415 section 2), which numpy and torch compute alike.
-`residual_head` trains them.
+`residual_head` trains them, `head_files` keeps them.
 """
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal, Self, get_args
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load, save
 
 Floats = NDArray[np.float32]
 QuerySide = Literal["text", "image"]
 ItemSide = Literal["image", "caption"]
-
-FORMAT = "morelike-heads-1"
 
 NORM_EPS = 1e-5
 """Added to the variance that layer normalisation divides by."""
 
 _TINY = 1e-30
 _BLOCK = 8192  # rows at a time: what is computed on the way stays within tens of MB however many rows there are
-_WEIGHTS = ("gain", "shift", "inward", "bias", "outward")
+WEIGHTS = ("gain", "shift", "inward", "bias", "outward")
+"""Arrays of a head, by name."""
 
 
 @dataclass(frozen=True)
@@ -110,17 +106,17 @@ class Head:
 
     def __post_init__(self) -> None:
         check_alpha(self.alpha)
-        for name in _WEIGHTS:
+        for name in WEIGHTS:
             weight = np.array(getattr(self, name), dtype=np.float32)
             if not np.isfinite(weight).all():
                 raise ValueError(f"found {name} with numbers that are not finite; expected a head's weights")
             weight.flags.writeable = False
             object.__setattr__(self, name, weight)
         hidden, dim = self.inward.shape if self.inward.ndim == 2 else (0, 0)
-        found = [getattr(self, name).shape for name in _WEIGHTS]
+        found = [getattr(self, name).shape for name in WEIGHTS]
         expected = [(dim,), (dim,), (hidden, dim), (hidden,), (dim, hidden)]
         if found != expected or not dim or not hidden:
-            raise ValueError(f"found {_WEIGHTS} of shapes {found}; expected (d,), (d,), (h, d), (h,), (d, h)")
+            raise ValueError(f"found {WEIGHTS} of shapes {found}; expected (d,), (d,), (h, d), (h,), (d, h)")
         if not np.isfinite(self.gamma):
             raise ValueError(f"found gamma {self.gamma}; expected a finite number")
 
@@ -245,77 +241,6 @@ def drift(raw: NDArray[Any], adapted: NDArray[Any]) -> float:
         lengths = np.linalg.norm(x, axis=1) * np.linalg.norm(y, axis=1)
         total += float((1 - np.einsum("nd,nd->n", x, y) / np.maximum(lengths, _TINY)).sum())
     return total / max(len(raw), 1)
-
-
-def dump_query_heads(heads: QueryHeads, encoder_id: str) -> bytes:
-    """A safetensors file: the weights, and in its header what each head is and the encoder that they belong to."""
-    return _dump("query", {"text": heads.text, "image": heads.image}, encoder_id)
-
-
-def load_query_heads(data: bytes, encoder_id: str) -> QueryHeads:
-    """What `dump_query_heads` wrote for this encoder.
-
-    Raises:
-        ValueError: the bytes are damaged, are item heads, or belong to another encoder.
-    """
-    return QueryHeads(**_load("query", get_args(QuerySide), data, encoder_id))
-
-
-def dump_item_heads(heads: ItemHeads, encoder_id: str) -> bytes:
-    """As `dump_query_heads`, for the heads of an index build."""
-    return _dump("item", {"image": heads.image, "caption": heads.caption}, encoder_id)
-
-
-def load_item_heads(data: bytes, encoder_id: str) -> ItemHeads:
-    """What `dump_item_heads` wrote for this encoder.
-
-    Raises:
-        ValueError: the bytes are damaged, are query heads, or belong to another encoder.
-    """
-    return ItemHeads(**_load("item", get_args(ItemSide), data, encoder_id))
-
-
-def _dump(of: str, heads: Mapping[str, Head | None], encoder_id: str) -> bytes:
-    present = {side: head for side, head in heads.items() if head is not None}
-    weights = {f"{side}.{name}": getattr(head, name) for side, head in present.items() for name in _WEIGHTS}
-    blends = {side: {"alpha": head.alpha, "gamma": head.gamma} for side, head in present.items()}
-    stated = json.dumps({"encoder": encoder_id, "of": of, "heads": blends}, sort_keys=True)
-    return save(weights, {FORMAT: stated})  # one string: the order of several is another in every process
-
-
-def _load(of: str, sides: tuple[str, ...], data: bytes, encoder_id: str) -> dict[str, Head]:
-    stated = read_header(data)
-    try:
-        if stated["of"] != of:
-            raise ValueError(f"found {stated['of']} heads; expected {of} heads")
-        if stated["encoder"] != encoder_id:
-            raise ValueError(f"found heads of encoder {stated['encoder']}; expected {encoder_id}: they fit no other")
-        blends = stated["heads"]
-        if unknown := sorted(set(blends) - set(sides)):
-            raise ValueError(f"found heads of {unknown}; expected {' and '.join(sides)}")
-        weights: dict[str, Any] = load(data)
-        return {
-            side: Head(**{name: weights[f"{side}.{name}"] for name in _WEIGHTS}, **blend)
-            for side, blend in blends.items()
-        }
-    except (KeyError, TypeError, SafetensorError) as error:
-        why = " ".join(str(error).split())[:200]
-        raise ValueError(f"found {type(error).__name__}: {why}; expected the weights of {of} heads") from error
-
-
-def read_header(data: bytes) -> dict[str, Any]:
-    """What heads state about themselves, of the file or its beginning: `encoder`, and α and γ by side in `heads`.
-
-    A safetensors file has 8 bytes of length, then JSON whose values are strings.
-
-    Raises:
-        ValueError: it does not begin so.
-    """
-    try:
-        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-        return dict(json.loads(header["__metadata__"][FORMAT]))
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"found {type(error).__name__}; expected a safetensors file with {FORMAT}") from error
 
 
 def _lengths(rows: Floats) -> Floats:

@@ -29,7 +29,7 @@ from backend.generations.repository import Build, get_build, live_build, live_ge
 from backend.generations.serving import load_serving
 from backend.http import SafeFetcher
 from backend.ml.encoder import Encoder
-from backend.ml.heads import load_item_heads
+from backend.ml.head_files import load_item_heads
 from backend.settings import Settings
 from backend.vector_index import VectorIndex
 from tests.fixtures.heads import item_heads, query_heads

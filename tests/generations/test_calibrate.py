@@ -15,7 +15,8 @@ from backend.generations.models import Generation, IndexBuild
 from backend.generations.repository import Build
 from backend.ml.encoder import Encoder
 from backend.ml.feedback.fitted import Fitted
-from backend.ml.heads import Head, ItemHeads, QueryHeads, dump_item_heads, dump_query_heads
+from backend.ml.head_files import dump_item_heads, dump_query_heads
+from backend.ml.heads import Head, ItemHeads, QueryHeads
 from backend.ml.scoring import Calibration, Scale, Side
 from backend.vector_index import VectorIndex
 from tests.generations.conftest import Shop, picture

@@ -23,7 +23,7 @@ from backend.learning.pairs_file import PairsFile, PairsUnreadable
 from backend.learning.summarizer_data import TooLittleToLearn
 from backend.ml.adapter_plan import AdapterPlan
 from backend.ml.encoder import Encoder
-from backend.ml.heads import load_item_heads, load_query_heads
+from backend.ml.head_files import load_item_heads, load_query_heads
 from tests.learning.shop import PlantedShop
 
 SHOP = PlantedShop(400)

@@ -8,17 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backend.ml.heads import (
-    Head,
-    HeadConfig,
-    ItemHeads,
-    QueryHeads,
-    drift,
-    dump_item_heads,
-    dump_query_heads,
-    load_item_heads,
-    load_query_heads,
-)
+from backend.ml.head_files import dump_item_heads, dump_query_heads, load_item_heads, load_query_heads
+from backend.ml.heads import Head, HeadConfig, ItemHeads, QueryHeads, drift
 from backend.ml.residual_head import ResidualHead
 
 DIM, HIDDEN = 24, 6

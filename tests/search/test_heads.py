@@ -28,7 +28,8 @@ from backend.generations.serving import ServingHolder, load_serving
 from backend.ml.feedback.inputs import Feedback, Items, Query
 from backend.ml.feedback.policy import BUILT_IN
 from backend.ml.feedback.update import refine
-from backend.ml.heads import Head, ItemHeads, QueryHeads, dump_item_heads, dump_query_heads
+from backend.ml.head_files import dump_item_heads, dump_query_heads
+from backend.ml.heads import Head, ItemHeads, QueryHeads
 from backend.ml.scoring import Calibration, Kind, Side, score_matrix
 from tests.fixtures.api import Keys
 from tests.fixtures.stacks import wait_for
