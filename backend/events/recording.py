@@ -32,20 +32,16 @@ class NewEvent:
     occurred_at: datetime | None = None
 
 
-# Ids are taken in their order: batches that share some wait for one another, and never both ways. What a client was
-# told is kept is on the disk; what a refinement was told is kept as the list that it leads to is, which a crash of
-# PostgreSQL may lose if it is younger than 0.6 s.
+# Ids are taken in their order: batches that share some wait for one another, and never both ways. The commit is a
+# synchronous one, in a refinement too: what a shopper said is learned from, and is on the disk before the answer.
 _INSERT = prepared(
     """
     WITH sent AS (
       SELECT * FROM jsonb_to_recordset(CAST(:events AS jsonb)) AS e(
         message_id text, type text, query_id text, product_id text, shopper_id text, session_id text,
         value float8, dwell_ms integer, image smallint, box float8[], occurred_at timestamptz)),
-    relaxed AS (
-      SELECT set_config('synchronous_commit', CASE CAST(:source AS text) WHEN 'refine' THEN 'off'
-                                              ELSE current_setting('synchronous_commit') END, true)),
     fresh AS (
-      INSERT INTO event_ids (message_id) SELECT message_id FROM relaxed, sent ORDER BY message_id
+      INSERT INTO event_ids (message_id) SELECT message_id FROM sent ORDER BY message_id
       ON CONFLICT DO NOTHING RETURNING message_id)
     INSERT INTO events (message_id, type, query_id, product_id, shopper_id, session_id, value, dwell_ms, image, box,
                         source, occurred_at)
