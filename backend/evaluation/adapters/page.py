@@ -23,7 +23,7 @@ from backend.evaluation.adapters.tables import (
 from backend.evaluation.page import STYLE, plot, session
 from backend.evaluation.plots import svg
 
-CLASSES = {"green": "up", "red": "down", None: ""}
+CLASSES = {"green": "better", "red": "worse", None: ""}
 
 
 def write_page(report: Report, path: Path) -> None:

@@ -14,7 +14,7 @@ R = TypeVar("R", Row, TypeRow)
 
 HEADS = ("", "R@1", "R@5", "R@10", "MRR", "nDCG@10")
 GAIN_HEADS = ("", "R@10 gained, 95 %", "MRR gained, 95 %", "kept")
-COST_HEADS = ("", "drift text", "image", "align", "uniform text", "image", "gap", "s a fit")
+COST_HEADS = ("", "drift", "image", "align", "uniform", "image", "gap", "s a fit")
 TYPE_HEADS = ("", "queries", "R@10", "after", "gained, 95 %", "MRR gained, 95 %")
 
 
