@@ -1,4 +1,4 @@
-"""Whether trained heads may go live: better than what they would replace beyond doubt, and nothing forgotten.
+"""Whether trained heads may go live: better than the untouched encoder beyond doubt, and nothing forgotten.
 
 A gain counts where the paired bootstrap intervals of Recall@10 and of MRR both lie above 0; nothing is forgotten where
 queries that nothing was trained on keep .98 of both. Heads that gain but forget are scaled back first (WiSE-FT, arXiv
@@ -108,7 +108,7 @@ def judge(
     retention = retention_of(retention_before, retention_after)
     reasons = [] if gamma else ["The adapters were scaled to 0: there is nothing to update."]
     reasons += [
-        f"{name} is not above what is live: {change.interval.mean:+.4f}, "
+        f"{name} is not above the untouched encoder: {change.interval.mean:+.4f}, "
         f"95 % interval {change.interval.low:+.4f} to {change.interval.high:+.4f}."
         for name, change in (("Recall@10", recall), ("MRR", mrr))
         if not change.interval.above
