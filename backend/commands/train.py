@@ -8,6 +8,7 @@ import typer
 
 from backend.commands import train_adapter, train_encoder
 from backend.commands.bars import bars
+from backend.commands.learning import place, require_live_encoder, state_file
 from backend.commands.stores import Stores, opened
 
 if TYPE_CHECKING:
@@ -124,7 +125,7 @@ def _train_on_dataset(
     with bars() as told:
         features = compute_features(model, data, settings.home / "evaluation", tokens=True, progress=told)
     held = captioned_pictures(features, model)
-    checkpoint = _checkpoint(settings.home, model.id, plan, data.key)
+    checkpoint = state_file(settings.home, "summarizer", model.id, plan, data.key)
     trained = _run(held, model.id, plan, device, checkpoint)
     out.write_bytes(trained.weights)
     typer.echo(f"Written: {out}.")
@@ -138,21 +139,15 @@ def _train_on_catalogue(
 
     import torch
 
-    from backend.db import session_scope
-    from backend.errors import Conflict
-    from backend.generations.repository import live_encoder
     from backend.learning.summarizer_data import read_catalogue
     from backend.ml.encoder import cores
 
     torch.set_num_threads(threads or cores())
     with opened() as stores:
-        with session_scope(stores.sessions) as session:
-            encoder = live_encoder(session)
-        if encoder is None:
-            raise Conflict("Nothing is live yet.", expected="a catalogue: `morelike import`")
+        encoder = require_live_encoder(stores)
         home = stores.settings.home
         home.mkdir(parents=True, exist_ok=True)
-        checkpoint = _checkpoint(home, encoder.id, plan, str(products))
+        checkpoint = state_file(home, "summarizer", encoder.id, plan, products)
         with TemporaryDirectory(dir=home, prefix="train-") as scratch:
             with bars() as told:
                 held = read_catalogue(
@@ -182,30 +177,19 @@ def _keep(stores: Stores, encoder_id: str, trained: "Trained", *, promote: bool)
     typer.echo(f"g{number} is live with it. `morelike generation rollback` goes back.")
 
 
-def _checkpoint(home: Path, encoder_id: str, plan: "TrainingPlan", data: str) -> Path:
-    """Where a run of this plan, encoder and data leaves its state."""
-    from dataclasses import astuple
-    from hashlib import sha256
-
-    digest = sha256(repr((encoder_id, astuple(plan), data)).encode()).hexdigest()[:12]
-    folder = home / "training"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder / f"summarizer-{digest}.pt"
-
-
 def _run(held: "CaptionedPictures", encoder_id: str, plan: "TrainingPlan", device: str, checkpoint: Path) -> "Trained":
     import torch
 
     from backend.learning.summarizer import train_summarizer
 
-    place = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-    typer.echo(f"Learning from {len(held.pictures):,} pictures and {len(held.captions):,} captions on {place}.")
+    where = place(device)
+    typer.echo(f"Learning from {len(held.pictures):,} pictures and {len(held.captions):,} captions on {where}.")
     with bars() as told:
         trained = train_summarizer(
             held,
             encoder_id,
             plan,
-            device=torch.device(place),
+            device=torch.device(where),
             checkpoint=checkpoint,
             on_step=lambda done, steps: told("Training", done, steps),
             on_epoch=_say,

@@ -9,6 +9,7 @@ import typer
 
 from backend.commands.adapter_report import say_epoch, say_left_out, show, write
 from backend.commands.bars import bars
+from backend.commands.learning import place, require_live_encoder, state_file
 from backend.commands.stores import Stores, opened
 
 if TYPE_CHECKING:
@@ -57,17 +58,12 @@ class Learning:
     encoder_id: str
     plans: "list[AdapterPlan]"
     taking: Taking
-    folder: Path
+    home: Path
 
     def checkpoint(self, plan: "AdapterPlan") -> Path:
         """The state of a run of this plan, encoder and data."""
-        from dataclasses import astuple
-        from hashlib import sha256
-
         data = self.data_range.get("sha256", self.taking.products)
-        digest = sha256(repr((self.encoder_id, astuple(plan), data)).encode()).hexdigest()[:12]
-        self.folder.mkdir(parents=True, exist_ok=True)
-        return self.folder / f"adapter-{digest}.pt"
+        return state_file(self.home, "adapter", self.encoder_id, plan, data)
 
     def forget(self) -> bool:
         """Remove what interrupted runs left; whether there was anything."""
@@ -142,22 +138,16 @@ def _train(taking: Taking, plans: "list[AdapterPlan]") -> None:
 
     import torch
 
-    from backend.db import session_scope
-    from backend.errors import Conflict
-    from backend.generations.repository import live_encoder
     from backend.ml.encoder import cores
 
     torch.set_num_threads(taking.threads or cores())
     with opened() as stores:
-        with session_scope(stores.sessions) as session:
-            encoder = live_encoder(session)
-        if encoder is None:
-            raise Conflict("Nothing is live yet.", expected="a catalogue: `morelike import`")
+        encoder = require_live_encoder(stores)
         home = stores.settings.home
         home.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(dir=home, prefix="train-") as scratch:
             parts, data_range = _read(stores, encoder, taking, plans[0].seed, Path(scratch))
-            learning = Learning(parts, data_range, encoder.id, plans, taking, home / "training")
+            learning = Learning(parts, data_range, encoder.id, plans, taking, home)
             trained = _resumed(learning)
         show(trained, parts)
         if taking.out is not None:
@@ -208,15 +198,12 @@ def _resumed(learning: Learning) -> "TrainedAdapter":
 
 
 def _run(learning: Learning) -> "TrainedAdapter":
-    import torch
-
     from backend.learning.adapter import train_on_parts
 
-    parts, device = learning.parts, learning.taking.device
-    place = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    parts, where = learning.parts, place(learning.taking.device)
     typer.echo(
         f"Learning from {len(parts.training):,} texts; {len(parts.validation):,} of other products decide and "
-        f"{len(parts.judged):,} judge, over {len(parts.training.images):,} pictures, on {place}."
+        f"{len(parts.judged):,} judge, over {len(parts.training.images):,} pictures, on {where}."
     )
     with bars() as told:
         return train_on_parts(
@@ -224,7 +211,7 @@ def _run(learning: Learning) -> "TrainedAdapter":
             learning.encoder_id,
             learning.plans,
             data_range=learning.data_range,
-            device=place,
+            device=where,
             checkpoint=learning.checkpoint,
             on_step=lambda done, steps: told("Training", done, steps),
             on_epoch=say_epoch,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from backend.commands.bars import bars
+from backend.commands.learning import place
 
 if TYPE_CHECKING:
     from backend.evaluation.unfreezing import Unfrozen
@@ -58,8 +59,7 @@ def unfrozen(
         seed=seed,
     )
     torch.set_num_threads(threads or cores())
-    place = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-    trained = _trained((dataset, images, split), (keep, keep_images, keep_split), encoder, plan, place)
+    trained = _trained((dataset, images, split), (keep, keep_images, keep_split), encoder, plan, place(device))
     _say_verdict(trained)
     if not trained.report.passed:
         raise Conflict(
