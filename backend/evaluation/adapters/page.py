@@ -7,17 +7,19 @@ from pathlib import Path
 from backend.evaluation.adapters.plots import drifts, mrr_gains, recall_gains, sweep
 from backend.evaluation.adapters.report import Report
 from backend.evaluation.adapters.tables import (
-    COST_HEADS,
     GAIN_HEADS,
     HEADS,
+    MOVED_HEADS,
+    SPACE_HEADS,
     TYPE_HEADS,
     R,
     cells,
-    cost_cells,
     described,
     direction,
     gain_cells,
+    moved_cells,
     search_line,
+    space_cells,
     type_cells,
 )
 from backend.evaluation.page import STYLE, plot, session
@@ -69,7 +71,8 @@ def _main(report: Report) -> Iterator[str]:
     yield "distance of pairs, lower is nearer; uniformity is 0 where all vectors are one, lower is more even (Wang and "
     yield "Isola 2020); the gap lies between the means of texts and pictures. All on held-out pairs. Kept is "
     yield "the lower of Recall@10 and MRR on the retention queries over those of zero-shot.</p>"
-    yield from _table(COST_HEADS, report.rows, cost_cells)
+    yield from _table(MOVED_HEADS, report.rows, moved_cells)
+    yield from _table(SPACE_HEADS, report.rows, space_cells)
     yield plot(svg(drifts(report.rows[1:])))
 
 
