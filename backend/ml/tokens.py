@@ -63,7 +63,8 @@ def quantise(tokens: NDArray[np.floating]) -> tuple[NDArray[np.int8], NDArray[np
     scale = max|x| / 127, rounded up to a float16; a row of zeros has scale 0.
     """
     values = np.asarray(tokens, dtype=np.float32)
-    exact = np.abs(values).max(axis=-1, initial=0.0) / 127
+    # in double precision: a 127th of the least numbers of single precision would be 0
+    exact = np.abs(values).max(axis=-1, initial=0.0).astype(np.float64) / 127
     scales = exact.astype(np.float16)
     # rounded down, the largest value would not fit in 127 steps
     scales = np.where(scales < exact, np.nextafter(scales, np.float16(np.inf)), scales)
