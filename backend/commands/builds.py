@@ -71,6 +71,7 @@ def drop(
 @generations.command("list")
 def list_generations() -> None:
     """List generations, the newest first."""
+    from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
 
@@ -78,7 +79,8 @@ def list_generations() -> None:
     from backend.generations.listing import list_generations as read
     from backend.generations.schemas import GenerationRead
 
-    table = Table("id", "state", "build", "encoder", "heads", "gate", "products measured", "live since", "retired")
+    heads = ("id", "state", "build", "encoder", "heads", "gate", "live from, to")
+    table = Table(*heads, box=SIMPLE_HEAD, show_edge=False, pad_edge=False)  # 80 columns
     with opened() as stores, session_scope(stores.sessions) as session:
         for listed in read(session, SHOWN):
             generation = GenerationRead.of(listed)
@@ -89,9 +91,7 @@ def list_generations() -> None:
                 generation.encoder,
                 "\n".join(generation.heads),
                 "" if generation.gate_passed is None else "passed" if generation.gate_passed else "refused",
-                f"{generation.calibration.get('products', 0):,}",
-                f"{generation.live_at:%Y-%m-%d %H:%M}" if generation.live_at else "",
-                f"{generation.retired_at:%Y-%m-%d %H:%M}" if generation.retired_at else "",
+                "\n".join(f"{at:%y-%m-%d %H:%M}" for at in (generation.live_at, generation.retired_at) if at),
             )
     Console().print(table)
 
