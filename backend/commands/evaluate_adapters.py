@@ -46,11 +46,12 @@ class Wanted:
 @evaluations.command("adapters")
 def adapters(
     pairs: Annotated[
-        Path,
+        Path | None,
         typer.Argument(
-            help="Vectors (.npz with image and text), or captions of pictures as `evaluate feedback` reads."
+            help="Vectors (.npz with image and text), or captions of pictures as `evaluate feedback` reads; without, "
+            "the live catalogue."
         ),
-    ],
+    ] = None,
     images: Annotated[Path | None, typer.Option(help="Folder or zip of the pictures.")] = None,
     split: Annotated[str | None, typer.Option(help="Captions: rows to take; by default test or val.")] = None,
     caption_column: Annotated[str | None, typer.Option(help="Captions: their column; else found out.")] = None,

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from sqlalchemy import update
 from sqlalchemy.orm import Session, sessionmaker
+from typer.testing import CliRunner
 
 from backend.blobs import BlobStore
 from backend.catalog.models import Caption
+from backend.cli import app
 from backend.db import session_scope
 from backend.evaluation.adapters.shop import read_shop
 from backend.evaluation.benchmark import NothingToEvaluate
@@ -29,9 +31,9 @@ def test_nothing_is_read_before_anything_is_live(sessions: sessionmaker[Session]
         read_shop(sessions, blobs, 100)
 
 
-def test_texts_ask_for_their_own_products_and_shared_ones_for_nothing(
-    sessions: sessionmaker[Session], tiny_encoder: Encoder, blobs: BlobStore
-) -> None:
+@pytest.fixture
+def live(sessions: sessionmaker[Session], tiny_encoder: Encoder) -> PlantedShop:
+    """Twelve products with features, and a generation that is live."""
     shop = PlantedShop(12)
     with session_scope(sessions) as session:
         register_encoder(session, tiny_encoder)
@@ -44,6 +46,26 @@ def test_texts_ask_for_their_own_products_and_shared_ones_for_nothing(
         session.flush()
         go_live(session, generation.id, actor="test")
     shop.stock(sessions, tiny_encoder)
+    return shop
+
+
+@pytest.mark.usefixtures("live")
+def test_without_a_file_the_command_measures_the_catalogue(
+    database_url: str, redis_url: str, milvus_uri: str, tmp_path: Path
+) -> None:
+    stores = {"DATABASE_URL": database_url, "REDIS_URL": redis_url, "MILVUS_URI": milvus_uri}
+    variables = stores | {"MORELIKE_HOME": str(tmp_path / "home"), "COLUMNS": "80"}
+    quick = ["--folds", "2", "--seeds", "1", "--threads", "1", "--study", "none", "--method", "text", "--pictures", "0"]
+    command = ["evaluate", "adapters", *quick, "--set", "epochs=1", "--out", str(tmp_path / "out")]
+    done = CliRunner(env=variables).invoke(app, command)
+    assert done.exit_code == 0, done.output
+    assert "24 queries, 12 pictures of 12 products" in " ".join(done.output.split())
+
+
+@pytest.mark.usefixtures("live")
+def test_texts_ask_for_their_own_products_and_shared_ones_for_nothing(
+    sessions: sessionmaker[Session], tiny_encoder: Encoder, blobs: BlobStore
+) -> None:
     with session_scope(sessions) as session:
         session.execute(update(Caption).where(Caption.text_hash == "title3").values(text_hash="title4"))
     read = read_shop(sessions, blobs, 100)
