@@ -176,6 +176,9 @@ class ServingHolder:
     def pinned(self, generation_id: int) -> Serving:
         """The generation of this id while it can be searched here, else what serves now.
 
+        One of the encoder that serves can: where that is still being loaded, either is waited for alike, and a process
+        that has just been started moves no session to another generation.
+
         Raises:
             NothingServes: no generation has been live yet.
         """
@@ -184,8 +187,10 @@ class ServingHolder:
             return serving
         with session_scope(self._sessions) as session:
             found = self._read(session, generation_id)
-        loaded = found is not None and (self._encoders is None or self._encoders.has(found.encoder_id))
-        return found if found is not None and loaded else serving
+        if found is None:
+            return serving
+        same = found.encoder_id == serving.encoder_id
+        return found if same or self._encoders is None or self._encoders.has(found.encoder_id) else serving
 
     def _read(self, session: Session, generation_id: int) -> Serving | None:
         """The generation of this id while it may serve. It never changes, so it is read in full once."""

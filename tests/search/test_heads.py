@@ -24,13 +24,15 @@ from backend.generations.index_content import read_contents
 from backend.generations.models import Generation, IndexBuild
 from backend.generations.promote import go_live
 from backend.generations.repository import get_build, new_build
-from backend.generations.serving import ServingHolder, load_serving
+from backend.generations.serving import EncoderKey, ServingHolder, load_serving
+from backend.ml.encoder import Encoder
 from backend.ml.feedback.inputs import Feedback, Items, Query
 from backend.ml.feedback.policy import BUILT_IN
 from backend.ml.feedback.update import refine
 from backend.ml.head_files import dump_item_heads, dump_query_heads
 from backend.ml.heads import Head, ItemHeads, QueryHeads
 from backend.ml.scoring import Calibration, Kind, Side, score_matrix
+from backend.search.query_encoders import QueryEncoders
 from tests.fixtures.api import Keys
 from tests.fixtures.stacks import wait_for
 from tests.search.conftest import COLOURS, Search, Shop, ids, png
@@ -386,6 +388,29 @@ def test_a_generation_that_sessions_are_pinned_to_is_read_once_while_it_may_serv
         with session_scope(shelf.sessions) as session:
             session.execute(update(table).filter_by(id=key).values(state=before))
         assert holder.pinned(number) is pinned
+
+
+def test_a_process_that_still_loads_the_encoder_moves_no_session_to_another_generation(
+    shelf: Shop, live: Callable[[str], Reference], generations: dict[str, tuple[int, Heads]], tiny_encoder: Encoder
+) -> None:
+    live("none")
+    may_load = threading.Event()
+
+    def load(_key: EncoderKey) -> Encoder:
+        may_load.wait(120)
+        return tiny_encoder
+
+    encoders = QueryEncoders(load)
+    holder = ServingHolder(shelf.sessions, encoders=encoders)
+    try:
+        holder.refresh()
+        number = generations["words"][0]
+        assert number != holder.current.generation_id
+        assert not encoders.has(tiny_encoder.id)
+        assert holder.pinned(number).generation_id == number
+    finally:
+        may_load.set()
+        encoders.stop()
 
 
 def test_heads_of_another_encoder_do_not_serve(
