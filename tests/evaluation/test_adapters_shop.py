@@ -14,11 +14,8 @@ from backend.cli import app
 from backend.db import session_scope
 from backend.evaluation.adapters.shop import read_shop
 from backend.evaluation.benchmark import NothingToEvaluate
-from backend.generations.encoders import register_encoder
-from backend.generations.models import Generation, IndexBuild
-from backend.generations.promote import go_live
 from backend.ml.encoder import Encoder
-from tests.learning.shop import PlantedShop
+from tests.learning.shop import PlantedShop, make_live
 
 
 @pytest.fixture
@@ -35,16 +32,7 @@ def test_nothing_is_read_before_anything_is_live(sessions: sessionmaker[Session]
 def live(sessions: sessionmaker[Session], tiny_encoder: Encoder) -> PlantedShop:
     """Twelve products with features, and a generation that is live."""
     shop = PlantedShop(12)
-    with session_scope(sessions) as session:
-        register_encoder(session, tiny_encoder)
-        names = {"image_collection": "i", "caption_collection": "c"}
-        build = IndexBuild(encoder_id=tiny_encoder.id, state="ready", step="done", **names)
-        session.add(build)
-        session.flush()
-        generation = Generation(index_build_id=build.id, calibration={"x": 1}, code_version="1", state="ready")
-        session.add(generation)
-        session.flush()
-        go_live(session, generation.id, actor="test")
+    make_live(sessions, tiny_encoder)
     shop.stock(sessions, tiny_encoder)
     return shop
 

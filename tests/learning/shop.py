@@ -7,11 +7,28 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from backend.catalog.models import Caption, Product, ProductImage, Variant
 from backend.db import session_scope
+from backend.generations.encoders import register_encoder
 from backend.generations.feature_store import SubjectFeatures, store_features
+from backend.generations.models import Generation, IndexBuild
+from backend.generations.promote import go_live
 from backend.ml.encoder import Encoder
 
 HALF = 16
 """Half of the tiny encoder's 32 numbers: pictures and captions lie in the first, what shoppers say in the other."""
+
+
+def make_live(sessions: sessionmaker[Session], encoder: Encoder) -> None:
+    """Go live with ``encoder``; its collections are none that anything reads."""
+    with session_scope(sessions) as session:
+        register_encoder(session, encoder)
+        names = {"image_collection": "i", "caption_collection": "c"}
+        build = IndexBuild(encoder_id=encoder.id, state="ready", step="done", **names)
+        session.add(build)
+        session.flush()
+        generation = Generation(index_build_id=build.id, calibration={"x": 1}, code_version="1", state="ready")
+        session.add(generation)
+        session.flush()
+        go_live(session, generation.id, actor="test")
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:
