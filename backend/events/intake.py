@@ -1,6 +1,7 @@
 """Events as they come in: each has a verdict of its own, and a wrong one spoils no other."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -47,14 +48,15 @@ def take_events(session: Session, sent: Sequence[Any], hasher: UnitHasher) -> Ev
     """Keep those of ``sent`` that can be kept and have not come before, with a verdict on each, in one transaction."""
     now = datetime.now(UTC)
     checked = [_checked(one) for one in sent]
-    named = {one.query_id for one in checked if isinstance(one, EventIn) and one.query_id is not None}
+    named = {query_id for one in checked if isinstance(one, EventIn) for query_id in _named(one)}
     known = known_lists(session, sorted(named)) if named else set()
     verdicts = [one if isinstance(one, EventVerdict) else _refusal(one, known, now) for one in checked]
-    fresh: dict[str, NewEvent] = {}
+    fresh: dict[str, list[NewEvent]] = {}
     for event, verdict in zip(checked, verdicts, strict=True):
         if isinstance(event, EventIn) and verdict is None:
             fresh.setdefault(event.message_id, _kept(event, hasher, now))
-    written = insert_events(session.connection(), list(fresh.values()), source="client")
+    rows = [row for rows in fresh.values() for row in rows]
+    written = insert_events(session.connection(), rows, source="client")
     results = [verdict or _accepted(event, written) for event, verdict in zip(checked, verdicts, strict=True)]
     return EventVerdicts(accepted=sum(one.status == "accepted" for one in results), results=results)
 
@@ -83,18 +85,26 @@ def _refusal(event: EventIn, known: set[str], now: datetime) -> EventVerdict | N
             code="too_old",
             detail=f"timestamp: found {at.isoformat()}, expected one of the last {OLDEST.days} days",
         )
-    if event.query_id is not None and event.query_id not in known and at < now - LIST_MAY_COME:
+    unknown = [query_id for query_id in _named(event) if query_id not in known]
+    if unknown and at < now - LIST_MAY_COME:
         return EventVerdict(
             message_id=event.message_id,
             status="rejected",
             code="unknown_query_id",
-            detail=f"no list has this id, or it is no longer kept: found {event.query_id!r}",
+            detail=f"no list has this id, or it is no longer kept: found {unknown[0]!r}",
         )
     return None
 
 
-def _kept(event: EventIn, hasher: UnitHasher, now: datetime) -> NewEvent:
-    return NewEvent(
+def _named(event: EventIn) -> list[str]:
+    """The ids of lists that an event names."""
+    said = [event.query_id, event.next_query_id, *(item.query_id for item in event.items or ())]
+    return [query_id for query_id in said if query_id is not None]
+
+
+def _kept(event: EventIn, hasher: UnitHasher, now: datetime) -> list[NewEvent]:
+    """The rows of an event: one for each of its items, or the only one."""
+    whole = NewEvent(
         message_id=event.message_id,
         type=event.type,
         query_id=event.query_id,
@@ -107,6 +117,9 @@ def _kept(event: EventIn, hasher: UnitHasher, now: datetime) -> NewEvent:
         box=event.box,
         occurred_at=min(event.timestamp or now, now),  # a clock that is ahead does not make things happen later
     )
+    if event.items is None:
+        return [whole]
+    return [replace(whole, product_id=one.product_id, query_id=one.query_id or event.query_id) for one in event.items]
 
 
 def _accepted(event: EventIn | EventVerdict, written: set[str]) -> EventVerdict:
