@@ -124,6 +124,16 @@ class Settings(BaseSettings):
 
     refine_policy: str = Field(default="auto", description="Name of the policy that refinements follow.")
 
+    holdout_share: float = Field(
+        default=0.01, ge=0, le=0.5, description="Share of shoppers who stay out of all experiments, for comparison."
+    )
+    exploration_share: float = Field(
+        default=0.05,
+        ge=0,
+        le=1,
+        description="Share of sessions that explore until `morelike experiment explore` says otherwise.",
+    )
+
     transcriber_url: str | None = Field(
         default=None,
         description="Server that turns speech into words through OpenAI's API, as https://api.openai.com/v1.",

@@ -26,3 +26,6 @@ settings.register_profile(
     derandomize="MORELIKE_FUZZ_EXAMPLES" not in os.environ,
 )
 settings.load_profile("repeatable")
+
+# what a test asks for is what it sees, unless it is a test of those who see something else
+os.environ |= {"MORELIKE_HOLDOUT_SHARE": "0", "MORELIKE_EXPLORATION_SHARE": "0"}
