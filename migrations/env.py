@@ -9,6 +9,7 @@ import backend.catalog.captioning.models
 import backend.catalog.models
 import backend.catalog.webhooks.models
 import backend.events.models
+import backend.experiments.models
 import backend.generations.models
 import backend.search.refinement.models  # noqa: F401  every room's tables are registered on Base
 from backend.db import Base, connect

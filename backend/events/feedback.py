@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from sqlalchemy import Connection
 
+from backend.events.query_ids import day_of
 from backend.events.recording import NewEvent, insert_events
 from backend.ml.feedback.signals import SignalGrades, Signals, grade
 from backend.prepared import prepared
@@ -90,9 +92,11 @@ _SIGNALS = prepared(
            (array_agg(e.value ORDER BY e.occurred_at DESC, e.id DESC)
               FILTER (WHERE e.type IN ('like', 'dislike', 'rating')))[1] AS judgement
     FROM events e
-    WHERE e.query_id = ANY(CAST(:query_ids AS text[])) AND e.source = 'client'
+    WHERE e.query_id = ANY(CAST(:query_ids AS text[])) AND e.source <> 'refine' AND NOT e.is_bot
       AND e.type IN ('click', 'return', 'dwell', 'like', 'dislike', 'rating')
-      AND EXISTS (SELECT FROM served_pages p WHERE p.query_id = e.query_id AND e.product_id = ANY(p.product_ids))
+      AND e.received_on BETWEEN CAST(:first AS date) - 1 AND CAST(:today AS date) + 1
+      AND EXISTS (SELECT FROM served_pages p WHERE p.query_id = e.query_id AND e.product_id = ANY(p.product_ids)
+                  AND p.served_on = ANY(CAST(:days AS date[])))
     GROUP BY e.product_id
     """
 )
@@ -107,7 +111,11 @@ def session_signals(
     rating that was sent as an event counts as it is, the latest one. Products of which nothing can be said are absent.
     """
     found: dict[str, float] = {}
-    for row in _SIGNALS.rows(connection, {"query_ids": list(query_ids)}):
+    if not query_ids:
+        return found
+    days = sorted({day_of(query_id) for query_id in query_ids})
+    values = {"query_ids": list(query_ids), "days": days, "first": days[0], "today": datetime.now(UTC).date()}
+    for row in _SIGNALS.rows(connection, values):
         seen = row.seen_ms if row.seen_ms is not None else row.away_ms  # how long it was left open bounds what was seen
         one = grade(Signals(row.clicks, row.returns, seen, row.judgement), grades or SignalGrades())
         if one is not None:

@@ -3,21 +3,28 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Literal
+from decimal import Decimal
+from typing import Any, Literal
 
 import orjson
-from sqlalchemy import Connection, delete, func, select, text
+from sqlalchemy import Connection, delete, func, select
 from sqlalchemy.orm import Session
 
 from backend.events.models import EventId
+from backend.events.query_ids import day_of
 from backend.prepared import prepared
 
-Source = Literal["client", "refine"]
+Source = Literal["client", "ubi", "segment", "refine"]
+Attribution = Literal["given", "joined", "none", "pending"]
 
 
 @dataclass(frozen=True)
 class NewEvent:
-    """An event as it is kept. ``shopper_id`` and ``session_id`` are hashes; without ``occurred_at`` it is now."""
+    """A row of events as it is kept: one product of a message, ``item`` its place in the message's items.
+
+    ``shopper_id``, ``session_id`` and ``user_id`` are hashes; without ``occurred_at`` it is now. ``attribution`` is
+    ``pending`` until its list is known to be here.
+    """
 
     message_id: str
     type: str
@@ -30,6 +37,20 @@ class NewEvent:
     image: int | None = None
     box: Sequence[float] | None = None
     occurred_at: datetime | None = None
+    item: int = 0
+    user_id: str | None = None
+    visible_share: float | None = None
+    visible_ms: int | None = None
+    columns: int | None = None
+    quantity: int | None = None
+    price: Decimal | float | None = None
+    currency: str | None = None
+    surface: str | None = None
+    device: str | None = None
+    next_query_id: str | None = None
+    attributes: dict[str, Any] | None = None
+    is_bot: bool = False
+    attribution: Attribution = "given"
 
 
 # Ids are taken in their order: batches that share some wait for one another, and never both ways. The commit is a
@@ -38,35 +59,49 @@ _INSERT = prepared(
     """
     WITH sent AS (
       SELECT * FROM jsonb_to_recordset(CAST(:events AS jsonb)) AS e(
-        message_id text, type text, query_id text, product_id text, shopper_id text, session_id text,
-        value float8, dwell_ms integer, image smallint, box float8[], occurred_at timestamptz)),
+        message_id text, item smallint, type text, query_id text, product_id text, shopper_id text, session_id text,
+        user_id text, value float8, dwell_ms integer, image smallint, box float8[], visible_share real,
+        visible_ms integer, columns smallint, quantity integer, price numeric, currency text, surface text, device text,
+        next_query_id text, attributes jsonb, is_bot boolean, attribution text, occurred_at timestamptz)),
     fresh AS (
-      INSERT INTO event_ids (message_id) SELECT message_id FROM sent ORDER BY message_id
-      ON CONFLICT DO NOTHING RETURNING message_id)
-    INSERT INTO events (message_id, type, query_id, product_id, shopper_id, session_id, value, dwell_ms, image, box,
-                        source, occurred_at)
-    SELECT message_id, type, query_id, product_id, shopper_id, session_id, value, dwell_ms, image, box,
-           CAST(:source AS text), coalesce(occurred_at, now())
-    FROM sent JOIN fresh USING (message_id)
-    RETURNING message_id
+      INSERT INTO event_ids (message_id) SELECT DISTINCT message_id FROM sent ORDER BY message_id
+      ON CONFLICT DO NOTHING RETURNING message_id),
+    kept AS (
+      INSERT INTO events (message_id, item, type, query_id, product_id, shopper_id, session_id, user_id, value,
+                          dwell_ms, image, box, visible_share, visible_ms, columns, quantity, price, currency, surface,
+                          device, next_query_id, attributes, is_bot, attribution, source, occurred_at)
+      SELECT message_id, item, type, query_id, product_id, shopper_id, session_id, user_id, value, dwell_ms, image, box,
+             visible_share, visible_ms, columns, quantity, price, currency, surface, device, next_query_id, attributes,
+             is_bot, attribution, CAST(:source AS text), coalesce(occurred_at, now())
+      FROM sent JOIN fresh USING (message_id))
+    SELECT message_id FROM fresh
     """
 )
 
 
 def insert_events(connection: Connection, events: Sequence[NewEvent], *, source: Source) -> set[str]:
-    """Keep those of ``events``, whose message ids differ, that have not come before; their message ids."""
+    """Keep those of ``events`` whose messages have not come before; the ids of these messages.
+
+    A message may have several rows, which differ in ``item`` and are kept together.
+    """
     if not events:
         return set()
-    rows = orjson.dumps([vars(one) for one in events]).decode()
+    rows = orjson.dumps([vars(one) for one in events], default=float).decode()
     return {row.message_id for row in _INSERT.rows(connection, {"events": rows, "source": source})}
+
+
+_KNOWN = prepared(
+    """
+    SELECT query_id FROM served_lists
+    WHERE query_id = ANY(CAST(:ids AS text[])) AND served_on = ANY(CAST(:days AS date[]))
+    """
+)
 
 
 def known_lists(session: Session, query_ids: Sequence[str]) -> set[str]:
     """Those of ``query_ids`` that name a list that is kept."""
-    found = session.scalars(
-        text("SELECT query_id FROM served_lists WHERE query_id = ANY(CAST(:ids AS text[]))"), {"ids": list(query_ids)}
-    )
-    return set(found)
+    days = sorted({day_of(query_id) for query_id in query_ids})
+    return {row.query_id for row in _KNOWN.rows(session.connection(), {"ids": list(query_ids), "days": days})}
 
 
 def forget_old_ids(session: Session, days: float, most: int = 20_000) -> int:

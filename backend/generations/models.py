@@ -129,3 +129,12 @@ class Refusal(Base):
     subject: Mapped[str] = mapped_column(String(64), primary_key=True)
     reason: Mapped[str] = mapped_column(Text)
     refused_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+
+
+class GenerationPin(Base):
+    """A reason why a generation is kept ready to serve beside the live one: ``holdout``, or an experiment (``e3``)."""
+
+    __tablename__ = "generation_pins"
+
+    generation_id: Mapped[int] = mapped_column(ForeignKey("generations.id", ondelete="CASCADE"), primary_key=True)
+    reason: Mapped[str] = mapped_column(String(32), primary_key=True)

@@ -14,7 +14,8 @@ MARGIN = 8
 """Candidates checked beyond a page's length, so that a few that vanished cost no second statement."""
 
 # `page` says what became of the candidates given: how many were looked at until the page was full, how many of those
-# had vanished, and whether the page is the one to serve. Without a hit it is still one row.
+# had vanished, and whether the page is the one to serve. Without a hit it is still one row. Where nothing was tossed,
+# each product stood where it did with certainty; where something was, only as long as none before it had vanished.
 _SERVE = f"""
     WITH asked AS (
       SELECT number, score, place
@@ -25,10 +26,13 @@ _SERVE = f"""
     filled AS (
       SELECT coalesce(array_agg(id ORDER BY place), '{{}}') AS product_ids,
              coalesce(array_agg(score ORDER BY place), '{{}}') AS scores, count(*) AS hits,
+             CASE WHEN CAST(:coins AS jsonb) IS NULL THEN array_fill(CAST(1 AS real), ARRAY[CAST(count(*) AS integer)])
+                  WHEN count(*) = coalesce(max(place), 0)
+                  THEN (CAST(:p_show AS real[]))[1 : CAST(count(*) AS integer)] END AS p_show,
              CASE WHEN count(*) = CAST(:limit AS bigint) THEN max(place)
                   ELSE cardinality(CAST(:numbers AS bigint[])) END AS looked_at FROM shown),
     page AS (
-      SELECT product_ids, scores, looked_at, whole, whole AND CAST(:kept AS boolean) AS recorded,
+      SELECT product_ids, scores, p_show, looked_at, whole, whole AND CAST(:kept AS boolean) AS recorded,
              CAST(coalesce(CAST(:counted AS bigint), greatest(CAST(:relevant AS bigint), looked_at) - looked_at + hits)
                   AS integer) AS total
       FROM (SELECT *, hits = CAST(:limit AS bigint) OR CAST(:final AS boolean) AS whole FROM filled) AS f),
@@ -88,6 +92,9 @@ def serve_first_page(
             **conditions.parameters,
             "numbers": order.numbers[:count].tolist(),
             "scores": order.scores[:count].tolist(),
+            "p_show": None,
+            "candidates": None,
+            "candidate_scores": None,
             "limit": limit,
             "relevant": relevant,
             "counted": counted,

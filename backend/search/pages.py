@@ -45,7 +45,7 @@ class Page:
 
     def served(self) -> PageServed:
         """As recorded."""
-        return PageServed(self.first_position, [row.id for row in self.rows], self.scores)
+        return PageServed(self.first_position, [row.id for row in self.rows], self.scores, [1.0] * len(self.rows))
 
 
 def fill_page(

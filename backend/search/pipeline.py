@@ -1,6 +1,5 @@
 """The query path: a request comes in, one page of a served list goes out and is recorded."""
 
-import secrets
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +10,7 @@ from sqlalchemy import Engine
 from sqlalchemy.orm import Session, sessionmaker
 
 from backend.db import session_scope
+from backend.events.query_ids import new_query_id
 from backend.events.repository import ListServed, PageServed, add_page, get_served_list
 from backend.events.units import UnitHasher, load_unit_hasher
 from backend.generations.serving import Serving, ServingHolder
@@ -265,11 +265,6 @@ def _list_served(serving: Serving, request: SearchRequest, ask: Ask, hasher: Uni
         device=request.device,
         query_type=request.query_type,
     )
-
-
-def new_query_id() -> str:
-    """An id that nobody guesses."""
-    return f"q_{secrets.token_urlsafe(15)}"
 
 
 def taken_since(started: float) -> float:

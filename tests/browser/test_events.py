@@ -9,6 +9,7 @@ from sqlalchemy import select
 
 from backend.db import session_scope
 from backend.events.models import Event, ServedPage
+from backend.events.query_ids import day_of
 from tests.browser.conftest import OpenTab, Stack, settled, shown
 
 pytestmark = pytest.mark.browser
@@ -46,7 +47,7 @@ def test_opening_looking_and_coming_back_are_told_once_with_the_list_they_belong
     ]
     (query_id,) = {one.query_id for one in events}
     with session_scope(stack.sessions) as session:
-        assert session.get_one(ServedPage, (query_id, 1)).product_ids == products
+        assert session.get_one(ServedPage, (query_id, day_of(query_id), 1)).product_ids == products
     assert len({one.session_id for one in events}) == 1
     for one in events[1:]:
         assert 400 <= (one.dwell_ms or 0) <= looked_ms + 1

@@ -11,6 +11,7 @@ from starlette.testclient import TestClient
 
 from backend.db import session_scope
 from backend.events.models import ServedList, ServedPage
+from backend.events.query_ids import day_of
 from tests.search.conftest import Search, Shop, ids
 
 COUNT = 60
@@ -109,7 +110,7 @@ class TestRecord:
         first = search(text="mug number 8", limit=5, surface="web", device="mobile", query_type="text")
         second = search(cursor=first["cursor"], limit=5)
         with session_scope(shop.sessions) as session:
-            served = session.get_one(ServedList, first["query_id"])
+            served = session.get_one(ServedList, (first["query_id"], day_of(first["query_id"])))
             pages = session.scalars(
                 select(ServedPage).filter_by(query_id=first["query_id"]).order_by(ServedPage.first_position)
             ).all()
@@ -122,7 +123,7 @@ class TestRecord:
     def test_of_a_shopper_only_a_hash(self, search: Search, shop: Shop) -> None:
         lists = [search(text="mug", shopper_id=name, session_id="s1")["query_id"] for name in ("anna", "anna", "bert")]
         with session_scope(shop.sessions) as session:
-            served = [session.get_one(ServedList, query_id) for query_id in lists]
+            served = [session.get_one(ServedList, (query_id, day_of(query_id))) for query_id in lists]
         assert all(re.fullmatch(r"1:[0-9a-f]{32}", str(one.shopper_id)) for one in served)
         assert served[0].shopper_id == served[1].shopper_id != served[2].shopper_id
         assert served[0].session_id == served[2].session_id != served[0].shopper_id

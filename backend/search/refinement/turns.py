@@ -12,6 +12,7 @@ from sqlalchemy import Engine
 
 from backend.errors import Conflict
 from backend.events.feedback import Judged, record_feedback, session_signals, value_of_stars
+from backend.events.query_ids import new_query_id
 from backend.events.repository import ListServed, PageServed
 from backend.generations.serving import Serving, ServingHolder
 from backend.metrics import search_stage
@@ -20,7 +21,7 @@ from backend.ml.feedback.policy import Policy
 from backend.ml.feedback.signals import SignalGrades, Signals, grade
 from backend.search.cursor import OrderStore
 from backend.search.lists import Ask
-from backend.search.pipeline import Searcher, Wanted, new_query_id, taken_since
+from backend.search.pipeline import Searcher, Wanted, taken_since
 from backend.search.query_vectors import ProductUnknown
 from backend.search.refinement.features import ProductVectors
 from backend.search.refinement.marks import Before, Marks
