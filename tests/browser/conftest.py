@@ -44,6 +44,8 @@ PATIENCE_MS = 60_000
 """Only a bound: a page on a machine that is busy with other things is slow, and not broken."""
 PRODUCTS = 150
 SIDE = 160
+USER_AGENT = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36"
+"""A shopper's: what a headless browser calls itself is taken for a robot."""
 FLAGS = (
     "--use-fake-ui-for-media-stream --use-fake-device-for-media-stream"
     " --headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
@@ -200,7 +202,9 @@ def open_tab(browser: Browser) -> Iterator[OpenTab]:
     contexts: list[BrowserContext] = []
 
     def opened(**options: Any) -> Tab:
-        context = browser.new_context(**({"viewport": {"width": 1280, "height": 900}} | options))
+        context = browser.new_context(
+            **({"viewport": {"width": 1280, "height": 900}, "user_agent": USER_AGENT} | options)
+        )
         context.set_default_timeout(PATIENCE_MS)
         contexts.append(context)
         tab = Tab(context.new_page(), [])

@@ -19,7 +19,8 @@ def arrived(stack: Stack, enough: Callable[[Sequence[Event]], bool], after: int)
     """The page's events with an id above ``after``, once there are enough of them."""
     for _ in range(100):
         with session_scope(stack.sessions) as session:
-            found = session.scalars(select(Event).where(Event.id > after, Event.source == "client").order_by(Event.id))
+            fresh = select(Event).where(Event.id > after, Event.source == "client", Event.type != "exposure")
+            found = session.scalars(fresh.order_by(Event.id))
             events = found.all()
         if enough(events):
             return events

@@ -1,6 +1,8 @@
 /* What the script does when it is put on a page. */
 
 import {Morelike, MorelikeError, scriptOptions} from "./client.js";
+import {Collector} from "./collect.js";
+import {choose} from "./consent.js";
 import {Shop} from "./shop.js";
 
 /** A complete search on `target` (an element or a selector); options as in docs/storefront.md. */
@@ -10,10 +12,16 @@ Morelike.mount = (target, options = {}) => {
   return new Shop(element, options);
 };
 Morelike.Error = MorelikeError;
+
+/** Tells what shoppers see and do on pages that draw themselves; options as in docs/storefront.md. */
+Morelike.collect = (options = {}) => new Collector(new Morelike(options), options);
+
+/** The shopper agrees to be learned from (true), or does not any longer (false), on every page of this origin. */
+Morelike.consent = choose;
 window.Morelike = Morelike;
 
 /** The options that the script tag's data-… attributes say. */
-function tagOptions({target: _, facets, limit, examples, ...rest}) {
+function tagOptions({target: _, product: __, facets, limit, examples, ...rest}) {
   const options = {...rest};
   if (facets !== undefined) options.facets = facets.split(",").map((name) => name.trim()).filter(Boolean);
   if (limit !== undefined) options.limit = Number.parseInt(limit, 10) || 24;
@@ -34,4 +42,8 @@ if (tag.target) {
   };
   if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", go);
   else go();
+}
+if (tag.product) {
+  Morelike.collector = Morelike.collect(tagOptions(tag));
+  Morelike.collector.looking(tag.product);
 }

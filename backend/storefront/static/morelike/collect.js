@@ -1,29 +1,74 @@
-/* What the shopper does with the products of a list, told to the server: opened, looked at, come back from. */
+/* What a shopper sees and does, told to the server: what was in sight, opened, looked at, come back from, put in the cart, bought. */
 
-const TOGETHER_MS = 250;
-const MOST_WAITING = 400;
-const PATIENCE = 6;
+import {Consent, Identity} from "./consent.js";
+import {Exposure, columnsOf} from "./exposure.js";
+import {listOfProduct, rememberList, takeList} from "./lists.js";
+import {forget, keep, recall} from "./memory.js";
+import {Outbox} from "./outbox.js";
+
+const AWAY = "away";
 
 export class Collector {
-  /** `who()` says whose events they are; `asked` switches all of it off, and so does a browser that asks not to be followed. */
-  constructor(client, who, asked = "on") {
-    Object.assign(this, {client, who, waiting: [], failures: 0, sending: null, visit: null});
-    this.able = asked !== "off" && navigator.doNotTrack !== "1" && !navigator.globalPrivacyControl;
-    if (!this.able) return;
+  /** `collect` is on, consent or off; `shopper` and `user` are the page's own ids of who it is; `surface` is web or app. */
+  constructor(client, {collect = "on", shopper = null, user = null, surface = "web"} = {}) {
+    this.consent = new Consent(collect, (given) => this.#turned(given));
+    this.identity = new Identity(this.consent, {shopper, user});
+    Object.assign(this, {surface, outbox: new Outbox(client), visit: null, cameFrom: null, columns: null, covered: false, stripCovered: false});
+    this.results = this.#exposure(() => this.columns);
+    this.strip = this.#exposure(() => null);
+    this.#turned(this.consent.given);
     document.addEventListener("visibilitychange", () => document.hidden ? this.#pause() : this.#resume());
     addEventListener("pagehide", () => this.#pause());
+    addEventListener("pageshow", ({persisted}) => persisted && this.#resume());
   }
 
-  /** A product of the list `queryId` was opened. */
-  clicked(productId, queryId) {
-    this.#leave();
-    this.#add({type: "click", product_id: productId, query_id: queryId});
+  /** Who searches and where: {shopper_id, session_id, user_id} where it may be told, and the surface and device. */
+  get asker() {
+    return {...this.identity.ids, surface: this.surface, device: deviceOf()};
   }
 
-  /** Its page is looked at from now on; the page before it is not any more. */
-  looking(productId, queryId) {
+  /** Who is signed in, or null for nobody any more. */
+  identify(user) {
+    this.identity.user = user;
+  }
+
+  /** The list `queryId` is shown: `cards` are elements by product id, or elements with `data-product`. `columns` stand side by side. */
+  shown(queryId, cards, {columns = null} = {}) {
+    const elements = cards instanceof Map ? cards : new Map([...cards].map((card) => [card.dataset.product, card]));
+    this.columns = columns ?? columnsOf([...elements.values()]);
+    this.results.show(queryId, elements);
+  }
+
+  /** A strip of similar products is shown on a product page; like `shown`, beside it. */
+  shownBeside(queryId, cards) {
+    this.strip.show(queryId, cards);
+  }
+
+  /** Something lies over the results, or over the strip too: what is under it is not in sight. */
+  cover(results, strip) {
+    Object.assign(this, {covered: results, stripCovered: strip});
+    this.#watch();
+  }
+
+  /** The list `next` was asked for in other words or by another picture than the list `left`. */
+  reworded(left, next) {
+    if (left && next && left !== next) this.#tell({type: "reformulation", query_id: left, next_query_id: next});
+  }
+
+  /** A product of the list `queryId` was opened: `away`, on a page of the shop's own; or elsewhere, and this page `stays`. */
+  clicked(productId, queryId, {away = false, stays = false} = {}) {
+    if (!stays) this.#leave();
+    this.#tell({type: "click", product_id: productId, query_id: queryId});
+    if (!this.consent.given || !queryId) return;
+    rememberList(productId, queryId);
+    if (away) keep(AWAY, {product_id: productId, query_id: queryId, at: Date.now()}, "sessionStorage");
+  }
+
+  /** Its page is looked at from now on; the page before it is not any more. The list may be known from the address or from before. */
+  looking(productId, queryId = this.#listOf(productId)) {
     this.#leave();
-    this.visit = {about: {product_id: productId, query_id: queryId}, began: performance.now(), since: performance.now()};
+    if (this.consent.given && queryId) rememberList(productId, queryId);
+    this.visit = {about: {product_id: productId, query_id: queryId}, began: performance.now(), since: document.hidden ? null : performance.now()};
   }
 
   /** The shopper is back among the results. */
@@ -31,14 +76,58 @@ export class Collector {
     if (!this.visit) return;
     const {about, began} = this.visit;
     this.#leave();
-    this.#add({type: "return", ...about, dwell_ms: Math.round(performance.now() - began)});
+    this.#tell({type: "return", ...about, dwell_ms: Math.round(performance.now() - began)});
+  }
+
+  /** The results are here again: whoever went from them to a page of the shop's own has come back. */
+  arrived() {
+    const away = recall(AWAY, "sessionStorage");
+    forget(AWAY);
+    if (away) this.#tell({type: "return", product_id: away.product_id, query_id: away.query_id, dwell_ms: Math.max(0, Date.now() - away.at)});
+  }
+
+  /** {quantity, price, currency, queryId} are known or not; without a list, the one the product was opened from counts. */
+  addedToCart(productId, known = {}) {
+    this.#did("add_to_cart", productId, known);
+  }
+
+  wishlisted(productId, known = {}) {
+    this.#did("wishlist", productId, known);
+  }
+
+  /** Stars from 1 to 5, or a value from -1 to 1. */
+  rated(productId, {stars, value, queryId} = {}) {
+    this.#tell({type: "rating", product_id: productId, query_id: queryId ?? listOfProduct(productId), stars, value});
+  }
+
+  /** An order of `items`: [{productId, quantity, price, queryId}], each credited to the list it was opened from. */
+  purchased({currency, items}) {
+    this.#tell({type: "purchase", currency, items: items.map(({productId, quantity = 1, price, queryId}) =>
+      defined({product_id: productId, query_id: queryId ?? listOfProduct(productId), quantity, price}))});
   }
 
   /** Resolves when what happened so far has arrived, or soon after: a refinement may count it. */
   settled() {
-    if (this.waiting.length === 0 && !this.sending) return Promise.resolve();
-    const soon = new Promise((resolve) => setTimeout(resolve, TOGETHER_MS));
-    return Promise.race([this.#send(), soon]);
+    return this.outbox.settled();
+  }
+
+  /** The address says of the first product that is looked at which list it was opened from. */
+  #listOf(productId) {
+    const queryId = this.cameFrom ?? listOfProduct(productId);
+    this.cameFrom = null;
+    return queryId;
+  }
+
+  #exposure(columns) {
+    return new Exposure((queryId, items) => this.#tell({type: "exposure", query_id: queryId, columns: columns(), items}));
+  }
+
+  #did(type, productId, {quantity, price, currency, queryId}) {
+    this.#tell({type, product_id: productId, query_id: queryId ?? listOfProduct(productId), quantity, price, currency});
+  }
+
+  #tell(event) {
+    if (this.consent.given) this.outbox.add(defined({...event, ...this.asker}));
   }
 
   #leave() {
@@ -51,56 +140,48 @@ export class Collector {
     if (!this.visit) return;
     const seen = this.visit.since === null ? 0 : Math.round(performance.now() - this.visit.since);
     this.visit.since = document.hidden ? null : performance.now();
-    if (seen > 0) this.#add({type: "dwell", ...this.visit.about, dwell_ms: seen});
+    if (seen > 0) this.#tell({type: "dwell", ...this.visit.about, dwell_ms: seen});
   }
 
   /** The page is hidden or left, perhaps for good: what is known is sent while there is time. */
   #pause() {
+    this.#watch(false);
+    for (const exposure of [this.results, this.strip]) exposure.flush();
     this.#look();
     if (this.visit) this.visit.since = null;
-    const batch = this.waiting.splice(0);
-    if (batch.length > 0 && !navigator.sendBeacon(this.#address(), JSON.stringify(batch))) this.waiting.unshift(...batch);
+    if (this.consent.given) this.outbox.leave();
   }
 
   #resume() {
+    if (document.hidden) return;
+    this.#watch();
     if (this.visit && this.visit.since === null) this.visit.since = performance.now();
+    if (this.consent.given) this.outbox.resume();
   }
 
-  #add(event) {
-    if (!this.able) return;
-    const {query_id, ...rest} = event;
-    this.waiting.push({message_id: messageId(), timestamp: new Date().toISOString(), ...rest, ...(query_id && {query_id}), ...this.who()});
-    this.waiting.splice(0, this.waiting.length - MOST_WAITING);
-    clearTimeout(this.timer);
-    this.timer = setTimeout(() => this.#send(), TOGETHER_MS);
+  #watch(visible = !document.hidden) {
+    this.results.watch(visible && this.consent.given && !this.covered);
+    this.strip.watch(visible && this.consent.given && !this.stripCovered);
   }
 
-  /** Send what waits. What did not arrive is sent again later: the server counts each message once. */
-  #send() {
-    clearTimeout(this.timer);
-    this.sending ??= this.#sent().finally(() => {
-      this.sending = null;
-      if (this.waiting.length > 0) this.timer = setTimeout(() => this.#send(), TOGETHER_MS * 4 ** this.failures);
-    });
-    return this.sending;
-  }
-
-  async #sent() {
-    const batch = this.waiting.splice(0);
-    if (batch.length === 0) return;
-    const answer = await fetch(this.#address(), {method: "POST", body: JSON.stringify(batch), keepalive: true, credentials: "omit"}).catch(() => null);
-    const again = !answer || answer.status === 429 || answer.status >= 500;
-    this.failures = again ? this.failures + 1 : 0;
-    if (again && this.failures <= PATIENCE) this.waiting.unshift(...batch);
-    else this.failures = 0;
-  }
-
-  /** With the key in it, because a beacon carries no headers; text needs no preflight. */
-  #address() {
-    return `${this.client.url}/v1/events${this.client.key ? `?key=${encodeURIComponent(this.client.key)}` : ""}`;
+  #turned(given) {
+    this.#watch();
+    if (given) {
+      this.cameFrom ??= takeList();
+      this.outbox.resume();
+      if (this.visit) Object.assign(this.visit, {began: performance.now(), since: document.hidden ? null : performance.now()});
+    } else {
+      for (const exposure of [this.results, this.strip]) exposure.forget();
+      this.outbox.drop();
+    }
   }
 }
 
-function messageId() {
-  return [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+/** What is known of `fields`. */
+function defined(fields) {
+  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== null && value !== undefined));
+}
+
+function deviceOf() {
+  return matchMedia("(max-width: 40rem)").matches ? "mobile" : "desktop";
 }

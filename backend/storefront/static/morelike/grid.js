@@ -1,6 +1,6 @@
 /* The grid of products: cards that glide to their places, thumbs, skeletons, and the arrows of the keyboard. */
 
-import {h, icon, isPlainClick} from "./elements.js";
+import {h, icon} from "./elements.js";
 import {fade, glide, moves, placesOf} from "./glide.js";
 import {Move} from "./move.js";
 import {money} from "./texts.js";
@@ -19,8 +19,8 @@ export class Grid {
    * `turn` is what led here, {said, known}: it tells moved cards why; with `gliding` they are seen to move.
    */
   show(hits, {turn = null, gliding = false} = {}) {
-    const before = gliding && moves() ? placesOf(this.#elements()) : null;
-    const gone = this.#elements();
+    const before = gliding && moves() ? placesOf(this.elements) : null;
+    const gone = this.elements;
     const focused = this.element.getRootNode().activeElement;
     const place = [...this.element.children].indexOf(focused?.closest(".card"));
     const cards = new Map();
@@ -36,7 +36,7 @@ export class Grid {
     this.element.replaceChildren(...[...cards.values()].map((card) => card.element));
     this.element.hidden = hits.length === 0;
     if (before) {
-      const flight = (this.flight = glide(before, this.#elements()));
+      const flight = (this.flight = glide(before, this.elements));
       this.element.classList.add("gliding");
       flight.then(() => flight === this.flight && this.element.classList.remove("gliding"));
       fade(before, gone, this.element.parentElement);
@@ -70,8 +70,14 @@ export class Grid {
     this.element.querySelectorAll(".card-link")[index]?.focus(options);
   }
 
-  #elements() {
+  /** The cards that are shown: product id -> element. */
+  get elements() {
     return new Map([...this.cards].map(([id, card]) => [id, card.element]));
+  }
+
+  /** How many cards stand side by side; null while nothing is laid out. */
+  get columns() {
+    return this.element.offsetParent ? Math.min(20, getComputedStyle(this.element).gridTemplateColumns.split(" ").length) : null;
   }
 
   #card({product_id: id, product}, index) {
@@ -80,7 +86,7 @@ export class Grid {
     const move = new Move(this.texts, this.client);
     const link = h("a", {
       class: "card-link", href: this.hrefOf({product_id: id, product}), draggable: "true", "aria-keyshortcuts": "L D",
-      onclick: (event) => isPlainClick(event) && this.on.open(hit(), event),
+      onclick: (event) => this.on.open(hit(), event), onauxclick: (event) => event.button === 1 && this.on.open(hit(), event),
       ondragstart: (event) => event.dataTransfer.setData("application/x-morelike-product", id),
     },
     h("span", {class: "card-shown"}, this.#picture(product, index < 8), move.badge),
@@ -111,7 +117,7 @@ export class Grid {
     const {thumbs} = this.cards.get(links[here].parentElement.dataset.product);
     if (event.key.toLowerCase() === "l") return thumbs.up.click();
     if (event.key.toLowerCase() === "d") return thumbs.down.click();
-    const columns = getComputedStyle(this.element).gridTemplateColumns.split(" ").length;
+    const columns = this.columns ?? 1;
     const step = {ArrowRight: 1, ArrowLeft: -1, ArrowDown: columns, ArrowUp: -columns}[event.key];
     const to = event.key === "Home" ? 0 : event.key === "End" ? links.length - 1 : step === undefined ? -1 : here + step;
     if (to < 0 || to >= links.length) return;

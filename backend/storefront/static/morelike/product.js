@@ -1,7 +1,7 @@
 /* The product page: a dialog over the results, so that closing it finds them as they were. */
 
 import {safeUrl} from "./client.js";
-import {h, icon, iconButton, isPlainClick} from "./elements.js";
+import {h, icon, iconButton} from "./elements.js";
 import {picture, stock} from "./grid.js";
 import {lightOver} from "./heat.js";
 import {Lightbox} from "./lightbox.js";
@@ -10,7 +10,10 @@ import {facetName, money} from "./texts.js";
 import {Thumbs} from "./thumbs.js";
 
 export class ProductPage {
-  /** `on` has: close(), left(), open(hit, event, list), similar(product), judge(product, value), say({text, product, parts}), explain(id); `hrefOf(hit)` is where a similar product leads. */
+  /**
+   * `on` has: close(), left(), open(hit, event, list), similar(product), judge(product, value), say({text, product, parts}), explain(id),
+   * asker() who looks, beside(list, cards) when similar products are shown; `hrefOf(hit)` is where one of them leads.
+   */
   constructor(texts, {client, locale, on, hrefOf}) {
     Object.assign(this, {texts, client, locale, on, hrefOf});
     this.body = h("div", {class: "product-body"});
@@ -37,7 +40,7 @@ export class ProductPage {
     this.element.scrollTop = 0;
     try {
       this.#show(await this.client.product(id, {signal}));
-      const {hits, query_id: list} = await this.client.similar(id, {limit: 12, signal});
+      const {hits, query_id: list} = await this.client.similar(id, {limit: 12, ...this.on.asker(), signal});
       this.#showSimilar(hits.filter((hit) => hit.product_id !== id), list);
     } catch (error) {
       if (!signal.aborted) this.#failed(error, known);
@@ -188,11 +191,12 @@ export class ProductPage {
   #showSimilar(hits, list) {
     if (hits.length === 0) return;
     const cards = hits.map((hit) => h("li", {class: "mini"}, h("a", {
-      href: this.hrefOf(hit), onclick: (event) => isPlainClick(event) && this.on.open(hit, event, list),
+      href: this.hrefOf(hit), onclick: (event) => this.on.open(hit, event, list), onauxclick: (event) => event.button === 1 && this.on.open(hit, event, list),
     }, h("span", {class: "card-picture"}, picture(hit.product.image, {client: this.client, alt: "", sizes: "10rem", widths: [160, 320], texts: this.texts})),
     h("span", {class: "card-title"}, hit.product.title), h("span", {class: "price"}, money(hit.product.price, hit.product.currency, this.locale)))));
     this.strip.replaceChildren(h("div", {class: "similar-head"}, h("h3", {}, this.texts.similar),
       h("button", {type: "button", class: "text-button", onclick: () => this.on.similar(this.#brief(this.product))}, this.texts.showAllSimilar)),
     h("ul", {class: "strip", role: "list"}, cards));
+    this.on.beside(list, new Map(hits.map((hit, place) => [hit.product_id, cards[place]])));
   }
 }

@@ -2,12 +2,15 @@
 
 import {Morelike, MorelikeError, safeUrl} from "./client.js";
 import {Collector} from "./collect.js";
+import {isPlainClick} from "./elements.js";
 import {Journey} from "./journey.js";
+import {withList} from "./lists.js";
 import {Pictures, readPicture} from "./picture.js";
 import {ProductPage} from "./product.js";
 import {Refiner} from "./refiner.js";
 import {Address, EMPTY, fromParams, toParams, toRequest} from "./state.js";
 import {TEXTS, withTexts} from "./texts.js";
+import {Wording} from "./rewording.js";
 import {UNTOUCHED, listOf} from "./turns.js";
 import {View} from "./view.js";
 import {Ear} from "./voice.js";
@@ -16,11 +19,12 @@ const DEFAULT_LIMIT_WAIT_S = 5;
 
 export class Shop {
   constructor(target, options = {}) {
-    this.options = {query: "", limit: 24, facets: DEFAULT_FACETS, address: "hash", productPage: "dialog", voice: "auto", events: "on", examples: [], locale: undefined, ...options};
+    this.options = {query: "", limit: 24, facets: DEFAULT_FACETS, address: "hash", productPage: "dialog", voice: "auto", collect: "on", examples: [], locale: undefined, ...options};
     this.target = target;
     this.texts = withTexts(TEXTS, this.options.texts);
     this.client = new Morelike({key: this.options.key, url: this.options.url, onCall: (call) => this.tell("call", call)});
-    this.collector = new Collector(this.client, () => this.#who(), this.options.events);
+    this.collector = new Collector(this.client, this.options);
+    this.wording = new Wording(this.options.query);
     this.pictures = new Pictures();
     this.journey = new Journey(new Address(this.options.address), (entry, place) => this.#arrive(entry, place));
     this.state = EMPTY;
@@ -39,7 +43,7 @@ export class Shop {
     this.refiner.session.forget();
     this.state = {...this.state, ...UNTOUCHED, ...("text" in changes && {spoken: false}), ...changes};
     if (!partial) this.journey.visit(this.state);
-    return this.ask({partial});
+    return this.ask({partial, anew: !partial && !changes.product && ("text" in changes || "picture" in changes)});
   }
 
   /** Products like `product`: {id, title, image}. Words and picture make way; filters stay. */
@@ -80,8 +84,9 @@ export class Shop {
     const similar = (product) => this.similar(product);
     const judge = (product, value) => this.judge(product, value);
     this.page = new ProductPage(texts, {client, locale, hrefOf, on: {
-      close: () => this.journey.leaveProduct(this.state), left: () => this.collector.left(), open, similar, judge,
+      close: () => this.journey.leaveProduct(this.state), left: () => this.#leftProduct(), open, similar, judge,
       say: (said) => this.refine(said), explain: (id) => this.refiner.pictureOf(id),
+      asker: () => this.collector.asker, beside: (list, cards) => this.collector.shownBeside(list, cards),
     }});
     this.refiner = new Refiner(this, texts);
     this.language = locale || document.documentElement.lang || navigator.language;
@@ -116,6 +121,8 @@ export class Shop {
       on: {filters: (filters) => this.search({filters}), sort: (sort) => this.search({sort}), more: () => this.#more(), retry: () => this.ask()},
     });
     this.view.attach(this.target);
+    new MutationObserver(() => this.#cover()).observe(this.view.element, {subtree: true, attributes: true, attributeFilter: ["open"]});
+    addEventListener("pageshow", ({persisted}) => persisted && this.collector.arrived());
     addEventListener("online", () => this.failed?.kind === "offline" && this.ask());
   }
 
@@ -126,7 +133,8 @@ export class Shop {
     this.journey.begin(this.state);
     this.ask();
     this.#nameProduct();
-    if (productId !== null) this.page.open(productId);
+    this.collector.arrived();
+    if (productId !== null) this.#look(productId, null);
   }
 
   /** Arrived by Back, Forward or a changed address: what was served then is shown again, not searched again. */
@@ -162,7 +170,7 @@ export class Shop {
   }
 
   /** Ask for the state, or for what `audio` says in place of its text. */
-  async ask({partial = false, audio = null} = {}) {
+  async ask({partial = false, audio = null, anew = audio !== null} = {}) {
     const signal = this.begin();
     let state = audio ? {...this.state, ...UNTOUCHED, text: "", spoken: true} : this.state;
     this.view.box.settle();
@@ -175,7 +183,7 @@ export class Shop {
         state = this.state = {...state, text: answer.transcript};
         this.journey.visit(state);
       }
-      this.accept(answer, answer.hits);
+      this.accept(answer, answer.hits, {anew});
       if (!partial) this.journey.remember({answer, hits: this.hits});
       this.tell("results", {answer, state, partial});
     } catch (error) {
@@ -238,8 +246,8 @@ export class Shop {
     }
   }
 
-  /** Show an answer; with `gliding` its cards are seen to move to where they are. */
-  accept(answer, hits, {gliding = false} = {}) {
+  /** Show an answer; with `gliding` its cards are seen to move to where they are. `anew`: it was asked for in other words. */
+  accept(answer, hits, {gliding = false, anew = false} = {}) {
     this.failed = null;
     this.answer = answer;
     this.hits = hits;
@@ -247,6 +255,9 @@ export class Shop {
     this.view.box.show(this.state, this.client);
     this.view.show(this.state, answer, hits, {turn: this.refiner.shown(), gliding});
     this.view.judged(this.state, this.refiner.session.pending);
+    const {elements, columns} = this.view.grid;
+    this.collector.shown(answer.query_id, elements, {columns});
+    this.collector.reworded(this.wording.shown(answer.query_id, this.state, anew), answer.query_id);
   }
 
   /** Say that an answer did not come; a rate limit is waited out. */
@@ -254,6 +265,7 @@ export class Shop {
     this.failed = error;
     this.answer = null;
     this.hits = [];
+    this.collector.shown(null, new Map());
     let seconds = Math.ceil(error.retryAfter ?? DEFAULT_LIMIT_WAIT_S);
     const tick = () => {
       this.view.fail(error, seconds);
@@ -267,12 +279,7 @@ export class Shop {
   /** How much is wanted, by whom: what every search and every refinement says. */
   asker() {
     const {facets, limit} = this.options;
-    const device = matchMedia("(max-width: 40rem)").matches ? "mobile" : "desktop";
-    return {limit, ...(facets.length && {facets}), ...this.#who(), surface: "web", device};
-  }
-
-  #who() {
-    return {session_id: sessionId(), ...(this.options.shopper && {shopper_id: this.options.shopper})};
+    return {limit, ...(facets.length && {facets}), ...this.collector.asker};
   }
 
   #request(state, partial) {
@@ -293,8 +300,11 @@ export class Shop {
 
   /** A card was opened: one of the list that is shown, or of `list` where that is named. */
   #open(hit, event, list = this.answer?.query_id) {
-    this.collector.clicked(hit.product_id, list);
-    if (this.options.productPage === "link" && safeUrl(hit.product.url)) return;  // the link leads to the shop's own page
+    const own = this.#ownPage(hit);
+    const stays = !isPlainClick(event);  // it opens in a tab of its own
+    this.collector.clicked(hit.product_id, list, {stays, away: own !== null && !stays});
+    if (own && this.collector.consent.given) event.currentTarget.href = withList(own, list);
+    if (own || stays) return;
     event.preventDefault();
     this.tell("product", {hit});
     this.journey.visitProduct(this.state, hit.product_id, {answer: this.answer, hits: this.hits});
@@ -306,9 +316,24 @@ export class Shop {
     this.page.open(productId, known);
   }
 
+  #leftProduct() {
+    this.collector.left();
+    this.collector.shownBeside(null, new Map());
+  }
+
+  /** What lies under a dialog is not in sight. */
+  #cover() {
+    const over = [...this.view.element.querySelectorAll("dialog[open]")];
+    this.collector.cover(over.length > 0, over.some((dialog) => dialog !== this.page.element));
+  }
+
+  /** The product's page in the shop itself, where links lead there. */
+  #ownPage(hit) {
+    return this.options.productPage === "link" ? safeUrl(hit.product.url, this.client.url) : null;
+  }
+
   #linkOf(hit) {
-    const own = this.options.productPage === "link" ? safeUrl(hit.product.url, this.client.url) : null;
-    return own || this.journey.address.of(this.state, hit.product_id);
+    return this.#ownPage(hit) || this.journey.address.of(this.state, hit.product_id);
   }
 
   /** What the results say of a product; null where it is not among them. */
@@ -333,14 +358,3 @@ export class Shop {
 }
 
 const DEFAULT_FACETS = ["category", "brand", "attributes.colour", "attributes.color", "attributes.material", "attributes.size", "price"];
-
-/** A random name for this visit, so that its searches can be told to belong together; forgotten with the tab. */
-function sessionId() {
-  try {
-    const kept = sessionStorage.getItem("morelike-session") || crypto.randomUUID?.() || String(Math.random()).slice(2);
-    sessionStorage.setItem("morelike-session", kept);
-    return kept;
-  } catch {
-    return null;
-  }
-}
