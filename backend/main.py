@@ -33,6 +33,7 @@ from backend.catalog.webhooks import routes as webhooks
 from backend.catalog.webhooks.inbox import Inbox, secrets_by_source
 from backend.db import connect, session_factory
 from backend.events import routes as events
+from backend.experiments.registry import Registry
 from backend.failures import answer_failures
 from backend.generations import routes as generations
 from backend.generations.serving import ServingHolder
@@ -129,14 +130,18 @@ async def _make_components(app: FastAPI, settings: Settings, closing: AsyncExitS
     holder = ServingHolder(sessions, encoders=encoders)
     await run_sync(holder.start)
     closing.callback(holder.stop)
-    searcher, refiner, explainer = closing.enter_context(assembled(settings, sessions, index, holder, encoders))
+    registry = Registry(sessions, holdout_share=settings.holdout_share, exploration_share=settings.exploration_share)
+    await run_sync(registry.start)
+    closing.callback(registry.stop)
+    made = closing.enter_context(assembled(settings, sessions, index, holder, encoders, registry))
+    searcher, refiner, explainer = made
     transcriber = Transcriber(_transcription(settings))
     closing.push_async_callback(transcriber.close)
     keyring = Keyring(sessions, default_rate=settings.rate_limit_per_minute)
     readiness = Readiness(_checks(engine, index, holder, searcher))
     queue = Queue(redis_url)
     provide(app, settings, sessions, queue, BlobStore(settings.blob_dir), *_door(settings, queue, closing))
-    provide(app, keyring, limiter, index, holder, searcher, refiner, explainer, transcriber, readiness)
+    provide(app, keyring, limiter, index, holder, registry, searcher, refiner, explainer, transcriber, readiness)
 
 
 def _door(settings: Settings, queue: Queue, closing: AsyncExitStack) -> tuple[Inbox, Bell]:

@@ -26,6 +26,12 @@ class UnitHasher:
         key_id, secret = self.keys[0]
         return f"{key_id}:{_digest(secret, kind, given)[:16].hex()}"
 
+    def under_every_key(self, kind: str, given: str | None) -> list[str]:
+        """``given`` as it may be stored: under the key in use and under those before it."""
+        return [
+            f"{key_id}:{_digest(secret, kind, given)[:16].hex()}" for key_id, secret in self.keys if given is not None
+        ]
+
     def signature(self, message: str) -> bytes:
         """What only this installation can make of ``message``: 12 bytes."""
         return _digest(self.keys[0][1], "signature", message)[:12]

@@ -18,6 +18,7 @@ class Layer(Base):
     name: Mapped[str] = mapped_column(String(32), primary_key=True)
     salt: Mapped[str] = mapped_column(String(64))
     salt_version: Mapped[int] = mapped_column(Integer, server_default="1")
+    hashing: Mapped[str] = mapped_column(String(8), server_default="sha256")  # or fnv_v2, for clients that bucket
 
 
 class Experiment(Base):
@@ -33,6 +34,7 @@ class Experiment(Base):
     status: Mapped[str] = mapped_column(String(16), server_default="draft")  # draft, running, stopped, concluded
     entry_salt: Mapped[str] = mapped_column(String(64))
     arm_salt: Mapped[str] = mapped_column(String(64))
+    traffic: Mapped[float] = mapped_column(REAL, server_default="1")  # share of the layer that its slices are
     slices: Mapped[list[Any]] = mapped_column(server_default="[]")  # [[from, to), …] of the layer's buckets
     coverage: Mapped[float] = mapped_column(REAL)  # 0 to 1, of the units in its slices
     targeting: Mapped[dict[str, Any]] = mapped_column(server_default="{}")

@@ -146,6 +146,8 @@ class ServingHolder:
         self._on_swap = on_swap
         self._current: Serving | None = None
         self._pinned: dict[int, Serving] = {}
+        self._arms: dict[int, Serving] = {}
+        self._arms_wanted: Sequence[int] = ()
         self._awaited: tuple[Serving, float] | None = None
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._poll, name="serving-holder", daemon=True)
@@ -172,6 +174,16 @@ class ServingHolder:
         if serving is None:
             raise NothingServes("no generation is live yet; the stack is still starting")
         return serving
+
+    def arm(self, generation_id: int | None) -> Serving | None:
+        """The generation of this id where it is live or kept beside it, with its encoder loaded; from memory."""
+        serving = self._current
+        if serving is not None and serving.generation_id == generation_id:
+            return serving
+        found = self._arms.get(generation_id) if generation_id is not None else None
+        if found is None or self._encoders is None or self._encoders.has(found.encoder_id):
+            return found
+        return None
 
     def pinned(self, generation_id: int) -> Serving:
         """The generation of this id while it can be searched here, else what serves now.
@@ -224,12 +236,26 @@ class ServingHolder:
             live, encoders = _look(session)
             if self._encoders is not None:
                 self._encoders.follow(encoders)
+            self._keep_arms(session, session.scalars(_ARMS).all())
             if live is None or (self._current is not None and live == self._current.generation_id):
                 self._awaited = None
                 return
             found = load_serving(session)
         if found is not None and self._may_serve(found):
             self._swap(found)
+
+    def _keep_arms(self, session: Session, wanted: Sequence[int]) -> None:
+        """Hold the generations ``wanted`` beside the live one. One that cannot be read leaves the others alone."""
+        if wanted == self._arms_wanted:
+            return
+        arms = {}
+        for generation_id in wanted:
+            try:
+                arms[generation_id] = self._arms.get(generation_id) or load_serving(session, generation_id)
+            except HeadsUnusable as error:
+                log.warning("arm_not_read", generation=f"g{generation_id}", error=str(error))
+        self._arms = {generation_id: found for generation_id, found in arms.items() if found is not None}
+        self._arms_wanted = wanted
 
     def _may_serve(self, found: Serving) -> bool:
         """Whether ``found`` can be searched here. The first one is served in any case: browsing needs no encoder."""
@@ -257,6 +283,13 @@ class ServingHolder:
 _MAY_SERVE = text("""
     SELECT 1 FROM generations g JOIN index_builds b ON b.id = g.index_build_id
     WHERE g.id = :id AND g.state = ANY(CAST(:states AS text[])) AND b.state = 'ready'
+""")
+
+# generations kept beside the live one whose builds can be searched
+_ARMS = text("""
+    SELECT g.id FROM generations g JOIN index_builds b ON b.id = g.index_build_id
+    WHERE g.state IN ('ready', 'live', 'retired') AND b.state = 'ready'
+      AND g.id IN (SELECT generation_id FROM generation_pins) ORDER BY g.id
 """)
 
 # one small statement, because every process asks it several times a second

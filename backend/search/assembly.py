@@ -11,6 +11,10 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from backend.blobs import BlobStore
 from backend.db import connect, session_factory
+from backend.events.units import UnitHasher
+from backend.experiments.assignment import Assigner
+from backend.experiments.known_units import KnownUnits
+from backend.experiments.registry import Registry
 from backend.generations.encoders import open_recorded
 from backend.generations.serving import EncoderKey, ServingHolder
 from backend.http import SafeFetcher
@@ -73,6 +77,7 @@ def assembled(
     index: VectorIndex,
     holder: ServingHolder,
     encoders: QueryEncoders,
+    registry: Registry,
 ) -> Iterator[tuple[Searcher, Refiner, Explainer]]:
     """What searches, what refines and what explains, with their threads running; they end with the block."""
     policies = Policies(sessions)
@@ -99,7 +104,12 @@ def assembled(
         marks = Marks(engine, orders, products)
         retrieval = Retrieval(index, ExactSides(single), pool)
         ranking = Ranking(single, engine, index, queries, replay, Rescoring(products), retrieval)
-        searcher = Searcher(single, engine, holder, queries, ranking, orders, marks, pool)
+
+        def hasher() -> UnitHasher:
+            return searcher.hasher
+
+        assigner = Assigner(registry, KnownUnits(engine, hasher, pool))
+        searcher = Searcher(single, engine, holder, queries, ranking, orders, marks, assigner, pool)
         expires = timedelta(hours=settings.session_hours)
         given = settings.refine_policy
         refiner = Refiner(searcher, holder, replay, marks, orders, engine, pool, policies, given, expires)

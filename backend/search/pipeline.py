@@ -13,6 +13,7 @@ from backend.db import session_scope
 from backend.events.query_ids import new_query_id
 from backend.events.repository import ListServed, PageServed, add_page, get_served_list
 from backend.events.units import UnitHasher, load_unit_hasher
+from backend.experiments.assignment import Assigner, Assignment, Context, Unit
 from backend.generations.serving import Serving, ServingHolder
 from backend.metrics import search_stage
 from backend.ml.scoring import Ints
@@ -50,6 +51,7 @@ class Searcher:
         ranking: turns vectors into an order.
         orders: keeps orders for further pages.
         marks: what hits of a refined list say of the list before.
+        assigner: who sees what.
         pool: threads for what need not be waited for.
     """
 
@@ -62,6 +64,7 @@ class Searcher:
         ranking: Ranking,
         orders: OrderStore,
         marks: Marks,
+        assigner: Assigner,
         pool: ThreadPoolExecutor,
     ) -> None:
         self._sessions = sessions
@@ -71,6 +74,7 @@ class Searcher:
         self._ranking = ranking
         self._orders = orders
         self._marks = marks
+        self._assigner = assigner
         self._pool = pool
         self._hasher: UnitHasher | None = None
 
@@ -168,10 +172,12 @@ class Searcher:
         return answer(served, Shown(page.total, cursor, facets, hits))
 
     def _first_page(self, request: SearchRequest, picture: bytes | None) -> dict[str, Any]:
-        serving = self._holder.current
+        assignment = self._assigner.assign(*asked_by(request))
+        serving = self._holder.arm(assignment.generation_id) or self._holder.current
         ask = self._ask(serving, request, picture)
         wanted = Wanted(request.limit, request.facets, kept=not request.partial)
-        return self.serve(serving, ask, _list_served(serving, request, ask, self.hasher), wanted)
+        served = _list_served(serving, request, ask, self.hasher, assignment)
+        return self.serve(serving, ask, served, wanted)
 
     def _next_page(self, request: SearchRequest) -> dict[str, Any]:
         cursor = Cursor.decode(request.cursor or "", self.hasher)
@@ -205,7 +211,9 @@ class Searcher:
     def _replayed(self, cursor: Cursor, served: ListServed, pages: list[PageServed], limit: int) -> Order:
         """The rest of a list whose order was lost: the stored request once more, without what was served."""
         ask = Ask.of(served)
-        serving = self._holder.current if ask.turns is None else self._holder.pinned(served.generation_id)
+        serving = self._holder.arm(served.generation_id) if served.assignment else None
+        if serving is None:
+            serving = self._holder.current if ask.turns is None else self._holder.pinned(served.generation_id)
         depth = min(DEEPEST, max(DEPTH, 2 * cursor.offset))
         need = BROWSE_DEPTH if ask.browses else cursor.offset + limit
         listed = self._ranking.listed(serving, ask, need=need, depth=depth)
@@ -252,7 +260,15 @@ class Searcher:
         )
 
 
-def _list_served(serving: Serving, request: SearchRequest, ask: Ask, hasher: UnitHasher) -> ListServed:
+def asked_by(request: SearchRequest) -> tuple[Unit, Context]:
+    """Who asks, and what experiments may be limited by."""
+    unit = Unit(request.shopper_id, request.session_id, request.user_id)
+    return unit, Context(request.device, request.surface, request.query_type, request.locale, request.cohort)
+
+
+def _list_served(
+    serving: Serving, request: SearchRequest, ask: Ask, hasher: UnitHasher, assignment: Assignment
+) -> ListServed:
     return ListServed(
         query_id=new_query_id(),
         generation_id=serving.generation_id,
@@ -264,6 +280,11 @@ def _list_served(serving: Serving, request: SearchRequest, ask: Ask, hasher: Uni
         surface=request.surface,
         device=request.device,
         query_type=request.query_type,
+        experiments=dict(assignment.experiments),
+        assignment=dict(assignment.logged),
+        user_id=hasher.hashed("user", request.user_id),
+        locale=request.locale,
+        cohort=request.cohort,
     )
 
 

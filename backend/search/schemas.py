@@ -24,6 +24,7 @@ def query_text(value: str) -> str:
 
 Id = Annotated[Line, Field(min_length=1, max_length=256)]
 Word = Annotated[Line, Field(min_length=1, max_length=16)]
+Cohort = Annotated[Line, Field(min_length=1, max_length=32)]
 
 
 class QueryImage(BaseModel):
@@ -82,8 +83,13 @@ class SearchRequest(BaseModel):
     )
     shopper_id: Id | None = Field(None, description="Kept only as a keyed hash.")
     session_id: Id | None = Field(None, description="Kept only as a keyed hash.")
+    user_id: Id | None = Field(
+        None, description="Of a signed-in shopper, beside the anonymous `shopper_id`. Kept only as a keyed hash."
+    )
     surface: Word | None = None
     device: Word | None = None
+    locale: Word | None = Field(None, description="As `de-AT`.")
+    cohort: Cohort | None = Field(None, description="A group of shoppers that the shop tells apart.")
     query_type: Word | None = Field(None, description="How it was asked; `voice` where text is a transcript.")
     partial: bool = Field(False, description="Someone is still typing: answered, neither logged nor learned from.")
     lexical: bool = Field(True, description="Whether exact SKUs and the words of the catalogue count too.")
