@@ -33,6 +33,7 @@ from backend.catalog.webhooks import routes as webhooks
 from backend.catalog.webhooks.inbox import Inbox, secrets_by_source
 from backend.db import connect, session_factory
 from backend.events import routes as events
+from backend.events.partitions import keep_partitions
 from backend.experiments.registry import Registry
 from backend.failures import answer_failures
 from backend.generations import routes as generations
@@ -121,6 +122,7 @@ async def _make_components(app: FastAPI, settings: Settings, closing: AsyncExitS
     engine = connect(_named(settings.database_url, "DATABASE_URL"), pool_size=settings.database_pool)
     closing.callback(engine.dispose)
     sessions = session_factory(engine)
+    await run_sync(keep_partitions, sessions)
     limiter = RateLimiter(redis_url)
     closing.push_async_callback(limiter.close)
     token = settings.milvus_token.get_secret_value() if settings.milvus_token else None

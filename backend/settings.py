@@ -111,6 +111,9 @@ class Settings(BaseSettings):
     rollback_window_h: float = Field(
         default=72.0, ge=0, description="Hours for which the index build of a generation that stepped down is kept."
     )
+    event_retention_days: int = Field(
+        default=90, ge=1, description="Days for which served lists and events are kept; whole days are dropped."
+    )
 
     demo: bool = Field(
         default=False, description="The stack shows the demo shop: loopback callers need no key. Never in production."

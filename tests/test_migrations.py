@@ -69,3 +69,40 @@ def test_a_migration_that_fails_leaves_nothing_behind(empty: Engine) -> None:
     with pytest.raises(Exception, match="served_lists"):
         migrate(empty)
     assert inspect(empty).get_table_names() == ["served_lists"]
+
+
+def test_lists_and_events_of_earlier_versions_are_kept_there_and_back(empty: Engine) -> None:
+    config = alembic_config()
+    lists = """
+        INSERT INTO served_lists (query_id, generation_id, request, total, total_is) VALUES ('q_1', 1, '{}', 2, 'exact')
+    """
+    pages = """
+        INSERT INTO served_pages (query_id, first_position, product_ids, scores) VALUES ('q_1', 1, '{p1,p2}', '{1,.5}')
+    """
+    events = """
+        INSERT INTO events (message_id, type, query_id, source, occurred_at, received_at)
+        VALUES ('m1', 'click', 'q_1', 'client', now(), now()),
+               ('m2', 'click', 'q_1', 'client', now(), '2026-01-05T23:30Z')
+        RETURNING id
+    """
+    kept = """
+        SELECT * FROM served_lists JOIN served_pages USING (query_id) JOIN events USING (query_id) ORDER BY message_id
+    """
+    with empty.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0005")
+        connection.execute(text(lists))
+        connection.execute(text(pages))
+        ids = connection.scalars(text(events)).all()
+        before = connection.execute(text(kept)).mappings().all()
+        command.upgrade(config, "0006")
+        days = connection.execute(
+            text("SELECT received_on::text, tableoid::regclass::text FROM events ORDER BY id")
+        ).all()
+        assert tuple(days[1]) == ("2026-01-05", "events_y20260105")
+        assert connection.scalars(text("SELECT id FROM events ORDER BY message_id")).all() == ids
+        found = connection.execute(text('SELECT "position", product_id, served_on::text FROM shown ORDER BY 1')).all()
+        assert [tuple(row) for row in found] == [(1, "p1", "2000-01-01"), (2, "p2", "2000-01-01")]
+        command.downgrade(config, "0005")
+        assert connection.execute(text(kept)).mappings().all() == before
+        assert connection.scalar(text(events)) == max(ids) + 1

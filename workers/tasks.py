@@ -11,6 +11,7 @@ from backend.catalog.captioning.repository import anything_to_caption
 from backend.catalog.webhooks.repository import any_due, forget_old
 from backend.db import session_scope
 from backend.events.intake import OLDEST
+from backend.events.partitions import keep_partitions
 from backend.events.recording import forget_old_ids
 from backend.generations.calibrate import recalibrate_when_outgrown
 from backend.generations.due import images_due, products_due
@@ -124,6 +125,7 @@ def sweep(self: "Task[Any, Any]") -> None:
                 made.queue.nudge(PROCESS_DELIVERIES)
         if reconcile_is_due(made):
             made.queue.nudge(RECONCILE)
+        keep_partitions(made.sessions, made.settings.event_retention_days)
         made.restore_index()
         follow_live(made.sessions, made.index)
         with session_scope(made.sessions) as session:

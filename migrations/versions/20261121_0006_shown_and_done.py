@@ -13,7 +13,7 @@ branch_labels = None
 depends_on = None
 
 _LEGACY = "DATE '2000-01-01'"  # the day of lists whose ids name none
-_DAYS_AHEAD = 14
+_DAYS_AHEAD = 3
 
 # row and column count from 0; a list whose columns nobody said has none
 _SHOWN = """
