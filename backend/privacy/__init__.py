@@ -1,0 +1,1 @@
+"""One shopper's rows, wherever they lie: found, handed out, deleted."""
