@@ -26,6 +26,7 @@ from backend.commands import (
     run,
     schema,
     shop,
+    shoppers,
     train,
     webhooks,
 )
@@ -46,6 +47,7 @@ COMMANDS: tuple[ModuleType, ...] = (
     webhooks,
     policies,
     keys,
+    shoppers,
     schema,
     doctor,
     health,

@@ -41,6 +41,7 @@ from backend.generations.serving import ServingHolder
 from backend.health import Readiness
 from backend.logs import configure_logs
 from backend.openapi import DESCRIPTION, describe
+from backend.privacy import routes as privacy
 from backend.queue import PROCESS_DELIVERIES, Bell, Queue
 from backend.search import routes as search
 from backend.search.assembly import assembled, query_encoders
@@ -61,6 +62,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     generations.router,
     storefront.router,
     admin.router,
+    privacy.router,
 )
 
 

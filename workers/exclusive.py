@@ -1,6 +1,7 @@
-"""A task runs once at a time in its process; what is asked for meanwhile is done behind it, once."""
+"""When a task runs: once at a time in its process, and what is heavy not with every sweep."""
 
 import threading
+import time
 from collections.abc import Callable
 
 
@@ -24,3 +25,20 @@ class Exclusive:
                 body()
             finally:
                 self._running.release()
+
+
+class Seldom:
+    """Lets something through once in ``period_s`` seconds, in this process; the first time at once."""
+
+    def __init__(self, period_s: float) -> None:
+        self._period_s = period_s
+        self._last = float("-inf")
+        self._asking = threading.Lock()
+
+    def is_due(self) -> bool:
+        """Whether that time is over; asked again at once, it is not."""
+        with self._asking:
+            now = time.monotonic()
+            due = now - self._last >= self._period_s
+            self._last = now if due else self._last
+            return due

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from datetime import UTC, datetime
 from typing import Any
 
 from celery import Task, shared_task
@@ -10,6 +11,7 @@ from structlog.contextvars import bound_contextvars
 from backend.catalog.captioning.repository import anything_to_caption
 from backend.catalog.webhooks.repository import any_due, forget_old
 from backend.db import session_scope
+from backend.events.behaviour import mark_programs
 from backend.events.intake import OLDEST
 from backend.events.partitions import keep_partitions
 from backend.events.recording import forget_old_ids
@@ -20,7 +22,7 @@ from backend.generations.retire import follow_live, work_on_builds
 from backend.logs import get_logger
 from backend.queue import ADVANCE_BUILDS, CAPTION_DUE, INGEST_DUE, PROCESS_DELIVERIES, RECONCILE, SWEEP
 from workers.components import components
-from workers.exclusive import Exclusive
+from workers.exclusive import Exclusive, Seldom
 from workers.reconciling import reconcile as reconcile_with_shop
 from workers.reconciling import reconcile_is_due
 
@@ -34,6 +36,7 @@ _ingesting = Exclusive()  # the encoder is used by one thread at a time
 _captioning = Exclusive()
 _applying = Exclusive()
 _reconciling = Exclusive()
+_judging = Seldom(300)
 
 
 @shared_task(name=INGEST_DUE, bind=True)
@@ -139,6 +142,9 @@ def sweep(self: "Task[Any, Any]") -> None:
                 recalibrate_when_outgrown(session, actor=SWEEP)
             if due - {live.encoder_id if live else None} or work_on_builds(session, made.builder.window):
                 made.queue.nudge(ADVANCE_BUILDS)
+        if _judging.is_due():
+            with session_scope(made.sessions) as session:
+                mark_programs(session, datetime.now(UTC))
         captioning = made.captioning
         with session_scope(made.sessions) as session:
             if captioning is not None and anything_to_caption(session, captioning.plan):

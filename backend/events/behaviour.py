@@ -53,11 +53,12 @@ def forget_old_marks(session: Session, days: float) -> None:
 
 
 def behaviours(session: Session, since: datetime, limits: Limits) -> Mapping[str, Behaviour]:
-    """What those units did since ``since`` that did enough to be judged, by unit: the account, else the browser, else
-    the session. Rows that are marked already, as by the name of their user agent, do not count.
-    """  # noqa: D205  the first sentence is one
+    """What was done since ``since``, by unit, of those units that did enough to be judged.
+
+    The unit is the account, else the browser, else the session. Rows that are marked already do not count.
+    """
     values = {"since": since, "day": since.date(), "acts": list(ACTS), "enough": limits.enough, "others": OTHERS}
-    found = {row.unit: Behaviour(**row._mapping["did"]) for row in session.execute(_ACTS, values)}
+    found = {row.unit: Behaviour(**row.did) for row in session.execute(_ACTS, values)}
     for row in session.execute(_LISTS, values | {"enough": limits.lists_at_once}):
         found[row.unit] = replace(found.get(row.unit, Behaviour()), lists_at_once=row.most)
     return found

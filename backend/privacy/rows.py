@@ -1,7 +1,7 @@
 """Which rows are one shopper's.
 
-A shopper is named as clients name them: by the id of an account, of a browser or of a session. Rows hold keyed hashes of
-these, under any key that is still kept. What belongs to whom:
+A shopper is named as clients name them: by the id of an account, of a browser or of a session. Rows hold keyed hashes
+of these, under any key that is still kept. What belongs to whom:
 
 * An account: rows that name it; rows of the browsers it was used in that name no account; rows of these sessions that
   name nobody else. What another account did in the same browser is that account's.
@@ -83,7 +83,7 @@ class Theirs:
 
     def parameters(self) -> dict[str, list[Any]]:
         """Of the statements of export and erasure."""
-        lists = {"query_ids": list(self.query_ids), "days": list(self.days)}
+        lists: dict[str, list[Any]] = {"query_ids": list(self.query_ids), "days": list(self.days)}
         return {**self.units.parameters(), **lists, "units": self.units.every}
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from workers.exclusive import Exclusive
+from workers.exclusive import Exclusive, Seldom
 
 
 def started(body: Callable[[], None]) -> threading.Thread:
@@ -45,3 +45,14 @@ def test_a_body_that_fails_lets_the_next_call_run() -> None:
     runs: list[None] = []
     exclusive.run(lambda: runs.append(None))
     assert len(runs) == 1
+
+
+def test_what_is_done_seldom_is_due_at_first_and_then_not_before_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [1000.0]
+    monkeypatch.setattr("workers.exclusive.time.monotonic", lambda: clock[0])
+    seldom = Seldom(300)
+    assert [seldom.is_due(), seldom.is_due()] == [True, False]
+    clock[0] += 299
+    assert not seldom.is_due()
+    clock[0] += 1
+    assert [seldom.is_due(), seldom.is_due()] == [True, False]

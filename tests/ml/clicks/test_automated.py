@@ -7,7 +7,14 @@ import pytest
 from backend.ml.clicks.automated import Behaviour, Limits, automated
 
 EAGER = Behaviour(
-    acts=180, acts_at_once=60, lists_at_once=90, clicks=150, unseen=0.2, one_product=0.3, lists_clicked=80, variation=1.1
+    acts=180,
+    acts_at_once=60,
+    lists_at_once=90,
+    clicks=150,
+    unseen=0.2,
+    one_product=0.3,
+    lists_clicked=80,
+    variation=1.1,
 )
 """A person with a day to spend on shopping."""
 
