@@ -11,7 +11,7 @@ from structlog.contextvars import bound_contextvars
 from backend.catalog.captioning.repository import anything_to_caption
 from backend.catalog.webhooks.repository import any_due, forget_old
 from backend.db import session_scope
-from backend.events.behaviour import mark_programs
+from backend.events.behaviour import forget_old_marks, mark_programs
 from backend.events.intake import OLDEST
 from backend.events.partitions import keep_partitions
 from backend.events.recording import forget_old_ids
@@ -20,8 +20,9 @@ from backend.generations.due import images_due, products_due
 from backend.generations.repository import live_build, writable_builds
 from backend.generations.retire import follow_live, work_on_builds
 from backend.logs import get_logger
+from backend.privacy.retention import forget_erased_units, forget_pictures
 from backend.queue import ADVANCE_BUILDS, CAPTION_DUE, INGEST_DUE, PROCESS_DELIVERIES, RECONCILE, SWEEP
-from workers.components import components
+from workers.components import Components, components
 from workers.exclusive import Exclusive, Seldom
 from workers.reconciling import reconcile as reconcile_with_shop
 from workers.reconciling import reconcile_is_due
@@ -37,6 +38,7 @@ _captioning = Exclusive()
 _applying = Exclusive()
 _reconciling = Exclusive()
 _judging = Seldom(300)
+_forgetting = Seldom(24 * 3600)
 
 
 @shared_task(name=INGEST_DUE, bind=True)
@@ -116,6 +118,19 @@ def reconcile(self: "Task[Any, Any]") -> None:
         _reconciling.run(compare)
 
 
+def _look_after_shoppers(made: Components) -> None:
+    """Mark programs among them, and forget what outlived the days of its rows."""
+    days = made.settings.event_retention_days
+    if _judging.is_due():
+        with session_scope(made.sessions) as session:
+            mark_programs(session, datetime.now(UTC))
+            forget_old_marks(session, days)
+    if _forgetting.is_due():
+        with session_scope(made.sessions) as session:
+            forget_erased_units(session, days)
+            forget_pictures(session, days)
+
+
 @shared_task(name=SWEEP, bind=True)
 def sweep(self: "Task[Any, Any]") -> None:
     """Nudge for forgotten work; with none left, keep the calibration up with the catalogue."""
@@ -142,9 +157,7 @@ def sweep(self: "Task[Any, Any]") -> None:
                 recalibrate_when_outgrown(session, actor=SWEEP)
             if due - {live.encoder_id if live else None} or work_on_builds(session, made.builder.window):
                 made.queue.nudge(ADVANCE_BUILDS)
-        if _judging.is_due():
-            with session_scope(made.sessions) as session:
-                mark_programs(session, datetime.now(UTC))
+        _look_after_shoppers(made)
         captioning = made.captioning
         with session_scope(made.sessions) as session:
             if captioning is not None and anything_to_caption(session, captioning.plan):

@@ -3,10 +3,10 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, select, text, update
+from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
 from backend.access.audit import record
@@ -51,12 +51,6 @@ def erase_again(session: Session, *, actor: str) -> list[Erased]:
     remembered = session.scalars(select(Erasure.units).where(func.cardinality(Erasure.units) > 0)).all()
     found = (find(session, anyone_of(units)) for units in {tuple(units) for units in remembered})
     return [erase(session, theirs, actor=actor) for theirs in found if theirs.query_ids or _has_events(session, theirs)]
-
-
-def forget_erased_units(session: Session, days: float) -> None:
-    """Let erasures older than ``days`` forget whose they were: no row or key of that time is left."""
-    old = update(Erasure).where(Erasure.at < func.now() - timedelta(days=days), func.cardinality(Erasure.units) > 0)
-    session.execute(old.values(units=[]))
 
 
 def _has_events(session: Session, theirs: Theirs) -> bool:

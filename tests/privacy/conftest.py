@@ -97,7 +97,7 @@ def plant_marks(town: Town) -> None:
     """What else is kept of units: arms, overrides, marks, refused events."""
     ann, bob = (town.hasher.hashed("user", one) or "" for one in ("ann", "bob"))
     with session_scope(town.sessions) as session:
-        session.add(Layer(name="ranker", salt="x"))
+        session.merge(Layer(name="ranker", salt="x"))  # an API that has started made it already
         session.flush()
         salts = {"entry_salt": "a", "arm_salt": "b", "coverage": 1.0}
         session.add(Experiment(id=3, name="g8", layer="ranker", method="ab", metric="m", **salts))

@@ -14,8 +14,9 @@ from backend.events.models import BotUnit, Erasure, Event, RefusedEvent, ServedP
 from backend.experiments.models import ExperimentOverride, StickyArm
 from backend.generations.lineage import learned_from
 from backend.generations.models import EncoderRecord, Generation, IndexBuild
-from backend.privacy.erase import erase, erase_again, forget_erased_units
+from backend.privacy.erase import erase, erase_again
 from backend.privacy.export import export
+from backend.privacy.retention import forget_erased_units, forget_pictures
 from backend.privacy.rows import Theirs, find, hashed
 from tests.privacy.conftest import NOW, Town
 
@@ -115,6 +116,18 @@ def test_a_picture_that_only_they_searched_by_is_forgotten(town: Town) -> None:
         left = session.execute(select(Feature.kind, Feature.subject).order_by(Feature.kind, Feature.subject)).all()
     assert done.counts["pictures"] == 1
     assert [tuple(one) for one in left] == [("image", "aa"), ("query", "bb")]  # bob searched by bb, too
+
+
+def test_a_picture_is_forgotten_once_it_is_old_and_no_list_names_it(town: Town) -> None:
+    old, new = NOW - timedelta(days=91), NOW - timedelta(days=89)
+    with session_scope(town.sessions) as session:
+        for kind, subject, at in (("query", "aa", old), ("query", "x", old), ("query", "y", new), ("image", "x", old)):
+            session.execute(
+                insert(Feature).values(encoder_id="tiny", kind=kind, subject=subject, vector=b"", created_at=at)
+            )
+        assert forget_pictures(session, 90) == 1
+        left = session.execute(select(Feature.kind, Feature.subject).order_by(Feature.kind, Feature.subject)).all()
+    assert [tuple(one) for one in left] == [("image", "x"), ("query", "aa"), ("query", "y")]
 
 
 def test_generations_that_learned_from_their_days_are_named(town: Town) -> None:
