@@ -84,8 +84,9 @@ _ACTS = text(
       SELECT unit, count(*) AS acts FROM acts GROUP BY unit HAVING count(*) >= CAST(:enough AS integer)),
     at_once AS (
       SELECT unit, max(n) AS most FROM (
-        SELECT unit, count(*) AS n FROM acts JOIN busy USING (unit)
-        GROUP BY unit, date_bin('10 minutes', occurred_at, TIMESTAMPTZ '2020-01-01 00:00Z')) AS bins
+        SELECT unit, count(*) OVER (PARTITION BY unit ORDER BY occurred_at
+                                    RANGE BETWEEN INTERVAL '10 minutes' PRECEDING AND CURRENT ROW) AS n
+        FROM acts JOIN busy USING (unit)) AS behind
       GROUP BY unit),
     intervals AS (
       SELECT unit, stddev_pop(gap) / nullif(avg(gap), 0) AS variation FROM (
@@ -125,11 +126,15 @@ _ACTS = text(
 
 _LISTS = text(
     f"""
-    SELECT unit, max(n) AS most FROM (
-      SELECT {_UNIT} AS unit, count(*) AS n FROM served_lists
+    WITH lists AS MATERIALIZED (
+      SELECT {_UNIT} AS unit, served_at FROM served_lists
       WHERE served_on >= CAST(:day AS date) AND served_at >= CAST(:since AS timestamptz) AND NOT is_bot
-        AND {_UNIT} IS NOT NULL
-      GROUP BY 1, date_bin('10 minutes', served_at, TIMESTAMPTZ '2020-01-01 00:00Z')) AS bins
+        AND {_UNIT} IS NOT NULL),
+    busy AS (SELECT unit FROM lists GROUP BY unit HAVING count(*) >= CAST(:enough AS integer))
+    SELECT unit, max(n) AS most FROM (
+      SELECT unit, count(*) OVER (PARTITION BY unit ORDER BY served_at
+                                  RANGE BETWEEN INTERVAL '10 minutes' PRECEDING AND CURRENT ROW) AS n
+      FROM lists JOIN busy USING (unit)) AS behind
     GROUP BY unit HAVING max(n) >= CAST(:enough AS integer)
     """  # noqa: S608  made of constants
 )

@@ -15,8 +15,8 @@ class Behaviour:
 
     Args:
         acts: how many.
-        acts_at_once: most of them within ten minutes of the clock.
-        lists_at_once: most lists served to them within ten minutes of the clock.
+        acts_at_once: most of them within ten minutes.
+        lists_at_once: most lists served to them within ten minutes.
         clicks: how many of the acts are clicks on a product of a list.
         unseen: share of these clicks whose product was not reported as seen, 0 to 1; None where other shoppers of the
             same surface do not report it either.
