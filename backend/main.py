@@ -33,7 +33,9 @@ from backend.catalog.webhooks import routes as webhooks
 from backend.catalog.webhooks.inbox import Inbox, secrets_by_source
 from backend.db import connect, session_factory
 from backend.events import routes as events
+from backend.events import tracking
 from backend.events.partitions import keep_partitions
+from backend.events.tally import EventTally
 from backend.experiments.registry import Registry
 from backend.failures import answer_failures
 from backend.generations import routes as generations
@@ -54,6 +56,7 @@ from backend.vector_index import VectorIndex
 ROUTERS: tuple[APIRouter, ...] = (
     search.router,  # routes are matched in their order: what is asked most comes first
     events.router,
+    tracking.router,
     health.router,
     access.router,
     catalog.router,
@@ -144,7 +147,8 @@ async def _make_components(app: FastAPI, settings: Settings, closing: AsyncExitS
     keyring = Keyring(sessions, default_rate=settings.rate_limit_per_minute)
     readiness = Readiness(_checks(engine, index, holder, searcher))
     queue = Queue(redis_url)
-    provide(app, settings, sessions, queue, BlobStore(settings.blob_dir), *_door(settings, queue, closing))
+    tally = closing.enter_context(EventTally(sessions))
+    provide(app, settings, sessions, queue, BlobStore(settings.blob_dir), tally, *_door(settings, queue, closing))
     provide(app, keyring, limiter, index, holder, registry, searcher, refiner, explainer, transcriber, readiness)
 
 

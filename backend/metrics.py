@@ -15,6 +15,7 @@ SEARCH_STAGES = Histogram(
 REFUSED = Counter("morelike_refused_total", "Requests refused before they reached a route.", ["reason"])
 TRANSCRIPTIONS = Counter("morelike_transcriptions_total", "Recordings of spoken searches.", ["outcome"])
 DELIVERIES = Counter("morelike_webhook_deliveries_total", "Deliveries of webhooks, at the door.", ["source", "outcome"])
+EVENTS = Counter("morelike_events_total", "Events, by the verdict on them.", ["source", "status", "code"])
 LIMITER_DOWN = Counter("morelike_rate_limiter_down_total", "Requests let through because Redis did not answer.")
 
 

@@ -12,7 +12,7 @@ from backend.catalog.captioning.repository import anything_to_caption
 from backend.catalog.webhooks.repository import any_due, forget_old
 from backend.db import session_scope
 from backend.events.behaviour import forget_old_marks, mark_programs
-from backend.events.intake import OLDEST
+from backend.events.judging import OLDEST
 from backend.events.partitions import keep_partitions
 from backend.events.recording import forget_old_ids
 from backend.generations.calibrate import recalibrate_when_outgrown

@@ -14,7 +14,7 @@ from backend.metrics import REFUSED
 
 PREFLIGHT_MAX_AGE_S = 7200  # the most that Chromium honours
 ALLOWED_METHODS = "GET, POST, PUT, DELETE"
-ALLOWED_HEADERS = "Authorization, Content-Type, X-Request-ID"
+ALLOWED_HEADERS = "Authorization, Content-Type, X-Request-ID, AnonymousId"  # the last one is RudderStack's
 EXPOSED_HEADERS = "X-Request-ID, Retry-After, RateLimit, RateLimit-Policy"
 
 _PREFLIGHT = {

@@ -1,22 +1,19 @@
 """Which caller a request comes from. Nothing is refused here: a route that needs a caller says so itself."""
 
-from starlette.datastructures import Headers, QueryParams
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Send
 from starlette.types import Scope as AsgiScope
 
 from backend.access.callers import Caller
-from backend.access.callers import Scope as KeyScope
 from backend.access.keyring import Keyring
 from backend.access.problems import refuse
 from backend.access.provided import lookup
 from backend.access.visitors import OWNER, VISITOR, is_visitor
+from backend.access.write_keys import BEACONS, TRACKING, basic_user, in_address, in_body
 from backend.errors import Unavailable
 
 KEY_SHOWN = "key_shown"
 CALLER = "caller"
-
-BEACONS = "/v1/events"
-"""Where a key may stand in the address, as ``?key=``: ``navigator.sendBeacon`` sets no headers."""
 
 
 class IdentifyCaller:
@@ -40,9 +37,7 @@ class IdentifyCaller:
             await self.app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        secret = _bearer(headers)
-        if secret is None and scope["path"] == BEACONS:
-            secret = _in_address(scope)
+        secret, receive = await _shown(scope, headers, receive)
         try:
             caller = await self._caller(scope, headers, secret)
         except Unavailable as error:
@@ -57,10 +52,17 @@ class IdentifyCaller:
         return self.visitor if self.demo and is_visitor(scope, headers) else None
 
 
-def _in_address(scope: AsgiScope) -> str | None:
-    """The key in the query string: a storefront key, which pages show anyway. Others must not end up in logs."""
-    shown = QueryParams(scope["query_string"]).get("key")
-    return shown if shown is None or shown.startswith(f"mk_{KeyScope.STOREFRONT.prefix}_") else ""
+async def _shown(scope: AsgiScope, headers: Headers, receive: Receive) -> tuple[str | None, Receive]:
+    """The key shown, in one of the places where one may stand, and the body to be read."""
+    path = scope["path"]
+    secret = _bearer(headers)
+    if path in TRACKING or path in BEACONS:
+        secret = basic_user(headers) or secret
+        if secret is None and path in BEACONS:
+            secret = in_address(scope)
+        if secret is None and path in TRACKING and scope["method"] == "POST":
+            return await in_body(receive)
+    return secret, receive
 
 
 def _bearer(headers: Headers) -> str | None:

@@ -23,7 +23,7 @@ class NewEvent:
     """A row of events as it is kept: one product of a message, ``item`` its place in the message's items.
 
     ``shopper_id``, ``session_id`` and ``user_id`` are hashes; without ``occurred_at`` it is now. ``attribution`` is
-    ``pending`` until its list is known to be here.
+    ``pending`` until its list is known to be here. ``source`` is that of the call where none is named.
     """
 
     message_id: str
@@ -51,6 +51,7 @@ class NewEvent:
     attributes: dict[str, Any] | None = None
     is_bot: bool = False
     attribution: Attribution = "given"
+    source: Source | None = None
 
 
 # Ids are taken in their order: batches that share some wait for one another, and never both ways. The commit is a
@@ -62,7 +63,8 @@ _INSERT = prepared(
         message_id text, item smallint, type text, query_id text, product_id text, shopper_id text, session_id text,
         user_id text, value float8, dwell_ms integer, image smallint, box float8[], visible_share real,
         visible_ms integer, columns smallint, quantity integer, price numeric, currency text, surface text, device text,
-        next_query_id text, attributes jsonb, is_bot boolean, attribution text, occurred_at timestamptz)),
+        next_query_id text, attributes jsonb, is_bot boolean, attribution text, source text,
+        occurred_at timestamptz)),
     fresh AS (
       INSERT INTO event_ids (message_id) SELECT DISTINCT message_id FROM sent ORDER BY message_id
       ON CONFLICT DO NOTHING RETURNING message_id),
@@ -72,7 +74,7 @@ _INSERT = prepared(
                           device, next_query_id, attributes, is_bot, attribution, source, occurred_at)
       SELECT message_id, item, type, query_id, product_id, shopper_id, session_id, user_id, value, dwell_ms, image, box,
              visible_share, visible_ms, columns, quantity, price, currency, surface, device, next_query_id, attributes,
-             is_bot, attribution, CAST(:source AS text), coalesce(occurred_at, now())
+             is_bot, attribution, coalesce(source, CAST(:source AS text)), coalesce(occurred_at, now())
       FROM sent JOIN fresh USING (message_id))
     SELECT message_id FROM fresh
     """
@@ -102,6 +104,11 @@ def known_lists(session: Session, query_ids: Sequence[str]) -> set[str]:
     """Those of ``query_ids`` that name a list that is kept."""
     days = sorted({day_of(query_id) for query_id in query_ids})
     return {row.query_id for row in _KNOWN.rows(session.connection(), {"ids": list(query_ids), "days": days})}
+
+
+def sent_before(session: Session, message_ids: Sequence[str]) -> set[str]:
+    """Those of ``message_ids`` that name a message that was accepted, as long as that is remembered."""
+    return set(session.scalars(select(EventId.message_id).where(EventId.message_id.in_(message_ids))))
 
 
 def forget_old_ids(session: Session, days: float, most: int = 20_000) -> int:

@@ -37,8 +37,6 @@ EventType = Literal[
     "search",
 ]
 Surface = Literal["web", "app", "voice"]
-Status = Literal["accepted", "duplicate", "rejected", "ignored"]
-Code = Literal["invalid", "unknown_query_id", "too_old", "not_used"]
 
 DAY_MS = 24 * 3600 * 1000
 
@@ -240,38 +238,3 @@ _CHECKS = {
     "like": _check_thumb,
     "dislike": _check_thumb,
 }
-
-
-class EventVerdict(BaseModel):
-    """What became of one event. ``code`` and ``detail`` say why one was rejected, or not used."""
-
-    message_id: str | None
-    status: Status
-    code: Code | None = None
-    detail: str | None = None
-
-
-class EventVerdicts(BaseModel):
-    """What became of each event, in the order in which they were sent."""
-
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "accepted": 1,
-                    "results": [
-                        {"message_id": "m1", "status": "accepted", "code": None, "detail": None},
-                        {
-                            "message_id": "m2",
-                            "status": "rejected",
-                            "code": "unknown_query_id",
-                            "detail": "no list has this id, or it is no longer kept: found 'q_gone'",
-                        },
-                    ],
-                }
-            ]
-        }
-    )
-
-    accepted: int = Field(description="How many were new and are kept.")
-    results: list[EventVerdict]

@@ -61,7 +61,7 @@ def kept(shared_sessions: sessionmaker[Session]) -> Any:
 def test_each_type_is_kept_as_it_is_meant(
     send: Any, kept: Any, said: dict[str, Any], value: float | None, dwell_ms: int | None
 ) -> None:
-    one = event(**said, shopper_id="a7", session_id="s1")
+    one = event(**said, shopper_id="shopper-7", session_id="s1")
     assert send(one) == {
         "accepted": 1,
         "results": [{"message_id": one["message_id"], "status": "accepted", "code": None, "detail": None}],
@@ -70,7 +70,7 @@ def test_each_type_is_kept_as_it_is_meant(
     assert (row.type, row.query_id, row.product_id) == (one["type"], LIST, "p1")
     assert (row.value, row.dwell_ms, row.box) == (value, dwell_ms, one.get("box"))
     assert row.source == "client"
-    assert "a7" not in row.shopper_id
+    assert "shopper-7" not in row.shopper_id
     assert row.shopper_id != row.session_id
 
 
