@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
+from random import SystemRandom
 from weakref import WeakValueDictionary
 
 from redis import Redis
@@ -31,6 +32,7 @@ from backend.search.lists import Ranking
 from backend.search.pipeline import Searcher
 from backend.search.query_encoders import QueryEncoders
 from backend.search.query_vectors import PictureLimits, QueryEncoder
+from backend.search.randomiser import Randomiser
 from backend.search.refinement.features import ItemVectors
 from backend.search.refinement.marks import Marks
 from backend.search.refinement.policies import Policies
@@ -109,7 +111,8 @@ def assembled(
             return searcher.hasher
 
         assigner = Assigner(registry, KnownUnits(engine, hasher, pool))
-        searcher = Searcher(single, engine, holder, queries, ranking, orders, marks, assigner, pool)
+        randomiser = Randomiser(engine, SystemRandom())
+        searcher = Searcher(single, engine, holder, queries, ranking, orders, marks, assigner, randomiser, pool)
         expires = timedelta(hours=settings.session_hours)
         given = settings.refine_policy
         refiner = Refiner(searcher, holder, replay, marks, orders, engine, pool, policies, given, expires)

@@ -73,6 +73,10 @@ class Order:
     numbers: Ints
     scores: NDArray[np.float64]
 
+    def first(self, count: int) -> "Order":
+        """Its first ``count``."""
+        return Order(self.numbers[:count], self.scores[:count])
+
     def from_offset(self, offset: int, served: Ints) -> "Order":
         """This order without ``served``, behind ``offset`` places that stand for what earlier pages looked at."""
         left = ~np.isin(self.numbers, served)

@@ -1,17 +1,23 @@
 """The first page of a list: checked, filled in and recorded by one statement, hence in one round trip."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from sqlalchemy import Connection
 
 from backend.events.repository import RECORDING, ListServed, recorded_values
+from backend.ml.clicks.odds import Wide
 from backend.search.cursor import Order
 from backend.search.filters import Conditions
 from backend.search.hydration import SHOWN, Shown
+from backend.search.lists import Listed
 
 MARGIN = 8
 """Candidates checked beyond a page's length, so that a few that vanished cost no second statement."""
+
+WINDOW = 50
+"""Candidates that are written down with a first page; twice its length where that is more."""
 
 # `page` says what became of the candidates given: how many were looked at until the page was full, how many of those
 # had vanished, and whether the page is the one to serve. Without a hit it is still one row. Where nothing was tossed,
@@ -42,6 +48,35 @@ _SERVE = f"""
 
 
 @dataclass(frozen=True)
+class Offered:
+    """What a first page is filled from, and what is written down of how it came about.
+
+    Args:
+        order: candidates as they will be shown.
+        relevant: how many of the first belong to the list.
+        candidates: the best before anything was randomised.
+        coins: what was tossed; None: nothing.
+        p_show: (n,) chance of what stands at each of the first places; None where nothing was tossed: each is 1.
+    """
+
+    order: Order
+    relevant: int
+    candidates: Order
+    coins: dict[str, Any] | None = None
+    p_show: Wide | None = None
+
+
+def window(limit: int) -> int:
+    """How many candidates are written down with a first page of ``limit``."""
+    return max(WINDOW, 2 * limit)
+
+
+def as_listed(listed: Listed, limit: int) -> Offered:
+    """The order as it was found: no coin is tossed."""
+    return Offered(listed.order, listed.relevant, listed.order.first(window(limit)))
+
+
+@dataclass(frozen=True)
 class FirstPage:
     """What was served.
 
@@ -59,26 +94,24 @@ class FirstPage:
 def serve_first_page(
     connection: Connection,
     served: ListServed,
-    order: Order,
+    offered: Offered,
     conditions: Conditions,
     *,
-    relevant: int,
     counted: int | None,
     limit: int,
     last: bool,
     kept: bool,
 ) -> FirstPage | None:
-    """Up to ``limit`` products of ``order`` that satisfy ``conditions`` now, recorded as the first page of ``served``.
+    """Up to ``limit`` of ``offered`` that satisfy ``conditions`` now, recorded as the first page of ``served``.
 
     Args:
         connection: to PostgreSQL; the statement is a transaction of its own.
         served: the list; recorded with the total that is found here.
-        order: candidates, best first.
+        offered: the candidates.
         conditions: what PostgreSQL checks.
-        relevant: how many of the first candidates belong to the list.
         counted: the total where it was counted; otherwise it follows from the candidates.
         limit: length of a full page.
-        last: whether there are no candidates behind ``order``.
+        last: whether there are no candidates behind those.
         kept: whether the list is recorded.
 
     Returns:
@@ -86,20 +119,23 @@ def serve_first_page(
         then nothing is recorded.
     """
     statement = conditions.prepared(_SERVE)
+    order, candidates = offered.order, offered.candidates
     every = len(order.numbers)
+    recorded = recorded_values(replace(served, coins=offered.coins)) | {
+        **conditions.parameters,
+        "p_show": None if offered.p_show is None else offered.p_show[:limit].tolist(),
+        "candidates": candidates.numbers.tolist(),
+        "candidate_scores": candidates.scores.tolist(),
+        "limit": limit,
+        "relevant": offered.relevant,
+        "counted": counted,
+        "kept": kept,
+    }
     for count in (every,) if every <= limit + MARGIN else (limit + MARGIN, every):
-        values = recorded_values(served) | {
-            **conditions.parameters,
+        values = recorded | {
             "numbers": order.numbers[:count].tolist(),
             "scores": order.scores[:count].tolist(),
-            "p_show": None,
-            "candidates": None,
-            "candidate_scores": None,
-            "limit": limit,
-            "relevant": relevant,
-            "counted": counted,
             "final": last and count == every,
-            "kept": kept,
         }
         rows = statement.rows(connection, values)
         if rows[0].whole:

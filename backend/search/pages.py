@@ -43,9 +43,11 @@ class Page:
             for place, (row, score) in enumerate(zip(self.rows, self.scores, strict=True))
         ]
 
-    def served(self) -> PageServed:
-        """As recorded."""
-        return PageServed(self.first_position, [row.id for row in self.rows], self.scores, [1.0] * len(self.rows))
+    def served(self, p_show: Sequence[float] | None, candidates: Order) -> PageServed:
+        """As recorded, with the odds of what it shows and the ``candidates`` that it was filled from."""
+        ids = [row.id for row in self.rows]
+        numbers, scores = candidates.numbers.tolist(), candidates.scores.tolist()
+        return PageServed(self.first_position, ids, self.scores, p_show, numbers, scores)
 
 
 def fill_page(

@@ -10,22 +10,24 @@ from sqlalchemy import Engine
 from sqlalchemy.orm import Session, sessionmaker
 
 from backend.db import session_scope
-from backend.events.query_ids import new_query_id
 from backend.events.repository import ListServed, PageServed, add_page, get_served_list
 from backend.events.units import UnitHasher, load_unit_hasher
-from backend.experiments.assignment import Assigner, Assignment, Context, Unit
+from backend.experiments.assignment import LIVE, Assigner, Assignment
 from backend.generations.serving import Serving, ServingHolder
 from backend.metrics import search_stage
 from backend.ml.scoring import Ints
+from backend.search.asked import asked_by, list_served, may_be_randomised
 from backend.search.candidates import DEEPEST, DEPTH
 from backend.search.cursor import Cursor, Order, OrderStore
 from backend.search.facets import count_facets
 from backend.search.filters import plan_filters
-from backend.search.first_page import FirstPage, serve_first_page
+from backend.search.first_page import WINDOW, FirstPage, Offered, as_listed, serve_first_page
+from backend.search.further_odds import p_show_of_page
 from backend.search.hydration import hit
 from backend.search.lists import BROWSE_DEPTH, Ask, Listed, Ranking
 from backend.search.pages import fill_page, hits_again
 from backend.search.query_vectors import QueryEncoder, QueryVectors, Question
+from backend.search.randomiser import Randomiser
 from backend.search.refinement.marks import Marks
 from backend.search.schemas import SearchRequest
 from backend.search.served import ListUnknown, Shown, answer, check_same, cursor_behind, numbers_of
@@ -33,11 +35,19 @@ from backend.search.served import ListUnknown, Shown, answer, check_same, cursor
 
 @dataclass(frozen=True)
 class Wanted:
-    """What of a list is answered: ``limit`` hits, ``facets``; ``kept`` says whether the list is recorded."""
+    """What of a list is answered: ``limit`` hits, ``facets``; ``kept`` says whether the list is recorded.
+
+    ``started`` is when it was asked for, of the performance counter.
+    """
 
     limit: int
     facets: Sequence[str]
+    started: float
     kept: bool = True
+
+
+Toss = Callable[[Listed, int], Offered]
+"""What is made of an order, for a page of so many, before it is shown."""
 
 
 class Searcher:
@@ -52,6 +62,7 @@ class Searcher:
         orders: keeps orders for further pages.
         marks: what hits of a refined list say of the list before.
         assigner: who sees what.
+        randomiser: tosses coins for lists.
         pool: threads for what need not be waited for.
     """
 
@@ -65,6 +76,7 @@ class Searcher:
         orders: OrderStore,
         marks: Marks,
         assigner: Assigner,
+        randomiser: Randomiser,
         pool: ThreadPoolExecutor,
     ) -> None:
         self._sessions = sessions
@@ -75,13 +87,14 @@ class Searcher:
         self._orders = orders
         self._marks = marks
         self._assigner = assigner
+        self._randomiser = randomiser
         self._pool = pool
         self._hasher: UnitHasher | None = None
 
     def search(self, request: SearchRequest, picture: bytes | None = None) -> dict[str, Any]:
         """The answer to ``request``, as ``schemas.SearchResponse`` describes it; ``picture`` is an upload."""
         started = time.perf_counter()
-        found = self._first_page(request, picture) if request.cursor is None else self._next_page(request)
+        found = self._first_page(request, picture, started) if request.cursor is None else self._next_page(request)
         return found | {"took_ms": taken_since(started)}
 
     def served_again(self, query_id: str) -> dict[str, Any]:
@@ -117,6 +130,7 @@ class Searcher:
         *,
         vectors: QueryVectors | None = None,
         beside: Callable[[Ints], None] | None = None,
+        toss: Toss = as_listed,
     ) -> dict[str, Any]:
         """The first page of the list that ``ask`` makes, recorded as ``served`` with the total that is found.
 
@@ -127,36 +141,38 @@ class Searcher:
             wanted: what of it is answered.
             vectors: those of ``ask`` where they are known already.
             beside: told the numbers of the products that the page will probably show, before it is filled.
+            toss: may change the order by coins.
         """
         depth = DEPTH
         while True:
             listed = self._ranking.listed(serving, ask, need=wanted.limit, depth=depth, vectors=vectors)
-            served = replace(served, total=listed.total, total_is=listed.total_is)
             last = listed.exhausted or depth >= DEEPEST
+            offered = toss(listed, wanted.limit)
             if beside is not None:
-                beside(listed.order.numbers[: wanted.limit])
+                beside(offered.order.numbers[: wanted.limit])
+            served = replace(
+                served, total=listed.total, total_is=listed.total_is, latency_ms=taken_since(wanted.started)
+            )
             with search_stage("page"), self._engine.connect() as connection:
                 page = serve_first_page(
                     connection,
                     served,
-                    listed.order,
+                    offered,
                     listed.conditions,
-                    relevant=listed.relevant,
                     counted=listed.total if listed.total_is == "exact" else None,
                     limit=wanted.limit,
                     last=last,
                     kept=wanted.kept,
                 )
             if page is not None:
-                return self._answered(wanted, ask, served, listed, page)
+                return self._answered(wanted, ask, served, listed, offered, page)
             # PostgreSQL's check removed so many that a page is not full: look deeper
             depth *= 4
 
     def _answered(
-        self, wanted: Wanted, ask: Ask, served: ListServed, listed: Listed, page: FirstPage
+        self, wanted: Wanted, ask: Ask, served: ListServed, listed: Listed, offered: Offered, page: FirstPage
     ) -> dict[str, Any]:
-        length = max(listed.relevant, page.next_offset)
-        order = Order(listed.order.numbers[:length], listed.order.scores[:length])
+        order = offered.order.first(max(offered.relevant, page.next_offset))
         facets = None
         if wanted.facets:
             with session_scope(self._sessions) as session:
@@ -165,19 +181,45 @@ class Searcher:
         if not wanted.kept:  # someone is still typing: there is no list, so there is no id and no further page
             return answer(served, Shown(page.total, None, facets, hits)) | {"query_id": None}
         cursor = None
-        if page.next_offset < length:
+        if page.next_offset < len(order.numbers):
             cursor = Cursor(served.query_id, page.next_offset, len(hits) + 1).encode(self.hasher)
             if listed.whole:
                 self._pool.submit(self._orders.keep, served.query_id, order)
         return answer(served, Shown(page.total, cursor, facets, hits))
 
-    def _first_page(self, request: SearchRequest, picture: bytes | None) -> dict[str, Any]:
-        assignment = self._assigner.assign(*asked_by(request))
-        serving = self._holder.arm(assignment.generation_id) or self._holder.current
+    def _first_page(self, request: SearchRequest, picture: bytes | None, started: float) -> dict[str, Any]:
+        assignment, serving = self._assigned(request)
         ask = self._ask(serving, request, picture)
-        wanted = Wanted(request.limit, request.facets, kept=not request.partial)
-        served = _list_served(serving, request, ask, self.hasher, assignment)
-        return self.serve(serving, ask, served, wanted)
+        wanted = Wanted(request.limit, request.facets, started, kept=not request.partial)
+        served = list_served(serving, request, ask, self.hasher, assignment)
+        return self.serve(serving, ask, served, wanted, toss=self._toss(request, ask, assignment))
+
+    def _assigned(self, request: SearchRequest) -> tuple[Assignment, Serving]:
+        """What a search is assigned to, and what answers it."""
+        assignment = self._assigner.assign(*asked_by(request))
+        wanted = [one for one in (assignment.generation_id, assignment.against) if one is not None]
+        if any(self._holder.arm(one) is None for one in wanted):
+            # an arm that this process does not hold yet, or any more: who is served something else is not in it
+            return LIVE, self._holder.current
+        return assignment, self._holder.arm(assignment.generation_id) or self._holder.current
+
+    def _toss(self, request: SearchRequest, ask: Ask, assignment: Assignment) -> Toss:
+        """What coins make of the order: of at most one randomiser, and only where positions tell something."""
+        if not may_be_randomised(request, ask):
+            return as_listed
+        against = self._holder.arm(assignment.against) if assignment.against is not None else None
+        if against is not None:
+            other = against
+
+            def drafted(listed: Listed, limit: int) -> Offered:
+                theirs = self._ranking.listed(other, ask, need=limit, depth=DEPTH)
+                return self._randomiser.drafted(listed, theirs, limit, other.name)
+
+            return drafted
+        policy = assignment.exploration
+        if policy is None:
+            return as_listed
+        return lambda listed, limit: self._randomiser.explored(listed, limit, policy)
 
     def _next_page(self, request: SearchRequest) -> dict[str, Any]:
         cursor = Cursor.decode(request.cursor or "", self.hasher)
@@ -202,7 +244,9 @@ class Searcher:
                 )
                 hits, after = page.hits(), None
                 if page.rows:
-                    add_page(session, cursor.query_id, page.served())
+                    p_show = p_show_of_page(served, pages, cursor, page)
+                    behind = order.numbers[cursor.offset :], order.scores[cursor.offset :]
+                    add_page(session, cursor.query_id, page.served(p_show, Order(*behind).first(WINDOW)))
                 if page.next_offset < len(order.numbers):
                     after = Cursor(cursor.query_id, page.next_offset, page.next_position)
         shown = Shown(served.total, after.encode(self.hasher) if after else None, None, hits)
@@ -217,8 +261,7 @@ class Searcher:
         depth = min(DEEPEST, max(DEPTH, 2 * cursor.offset))
         need = BROWSE_DEPTH if ask.browses else cursor.offset + limit
         listed = self._ranking.listed(serving, ask, need=need, depth=depth)
-        length = max(listed.relevant, need)
-        whole = Order(listed.order.numbers[:length], listed.order.scores[:length])
+        whole = listed.order.first(max(listed.relevant, need))
         with session_scope(self._sessions) as session:
             gone = numbers_of(session, [product_id for page in pages for product_id in page.product_ids])
         order = whole.from_offset(cursor.offset, gone)
@@ -258,34 +301,6 @@ class Searcher:
             request.lexical,
             request.weights.caption if request.weights else None,
         )
-
-
-def asked_by(request: SearchRequest) -> tuple[Unit, Context]:
-    """Who asks, and what experiments may be limited by."""
-    unit = Unit(request.shopper_id, request.session_id, request.user_id)
-    return unit, Context(request.device, request.surface, request.query_type, request.locale, request.cohort)
-
-
-def _list_served(
-    serving: Serving, request: SearchRequest, ask: Ask, hasher: UnitHasher, assignment: Assignment
-) -> ListServed:
-    return ListServed(
-        query_id=new_query_id(),
-        generation_id=serving.generation_id,
-        request=ask.to_json(),
-        total=0,  # both are found when it is served
-        total_is="estimate",
-        shopper_id=hasher.hashed("shopper", request.shopper_id),
-        session_id=hasher.hashed("session", request.session_id),
-        surface=request.surface,
-        device=request.device,
-        query_type=request.query_type,
-        experiments=dict(assignment.experiments),
-        assignment=dict(assignment.logged),
-        user_id=hasher.hashed("user", request.user_id),
-        locale=request.locale,
-        cohort=request.cohort,
-    )
 
 
 def taken_since(started: float) -> float:

@@ -91,6 +91,8 @@ class SearchRequest(BaseModel):
     locale: Word | None = Field(None, description="As `de-AT`.")
     cohort: Cohort | None = Field(None, description="A group of shoppers that the shop tells apart.")
     query_type: Word | None = Field(None, description="How it was asked; `voice` where text is a transcript.")
+    layout: Literal["grid", "list"] | None = Field(None, description="How the hits will be drawn.")
+    columns: Annotated[int, Field(strict=True, ge=1, le=20)] | None = Field(None, description="Hits in a row of them.")
     partial: bool = Field(False, description="Someone is still typing: answered, neither logged nor learned from.")
     lexical: bool = Field(True, description="Whether exact SKUs and the words of the catalogue count too.")
     weights: ScoreWeights | None = Field(None, description="Needs a server or admin key.")

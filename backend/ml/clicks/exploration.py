@@ -22,9 +22,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-Ints = NDArray[np.int64]
+from backend.ml.clicks.odds import Ints, Wide
+
 Mask = NDArray[np.bool_]
-Wide = NDArray[np.float64]
 
 
 class CoinSource(Protocol):
@@ -108,25 +108,25 @@ def explore(
         rng: the coins.
         new: (n,) which candidates are new to the catalogue; None: none is.
     """
-    odds = _Odds.of(scores, page, policy, new)
-    kept = {"page": page, "policy": policy.to_json(), "new": [int(rank) for rank in odds.new_ranks]}
-    order = np.arange(odds.n)
-    if not len(odds.pair) and not odds.slots:
-        return Explored(order, {"kind": "none", **kept})
-    if rng.random() < odds.pair_share:
-        k = _drawn(odds.pair, rng)
-        swapped = rng.random() < 0.5
-        if swapped:
-            order[[k, k + 1]] = order[[k + 1, k]]
-        return Explored(order, {"kind": "pair", "k": k + 1, "swapped": swapped, **kept})
-    if rng.random() >= policy.slot_chance:
-        return Explored(order, {"kind": "slot", "slot": None, "from": None, "pool": None, **kept})
-    slot = odds.page - odds.slots + int(rng.random() * odds.slots)
-    from_new = rng.random() < odds.new_share
-    taken = odds.page + _drawn(odds.tail_new if from_new else odds.tail_any, rng)
-    order = np.insert(np.delete(order, taken), slot, taken)
-    pool = "new" if from_new else "any"
-    return Explored(order, {"kind": "slot", "slot": slot + 1, "from": taken + 1, "pool": pool, **kept})
+    coins = _tossed(_Odds.of(scores, page, policy, new), policy, rng)
+    coins |= {
+        "page": page,
+        "policy": policy.to_json(),
+        "new": [] if new is None else (np.flatnonzero(new) + 1).tolist(),
+    }
+    return Explored(order_of(len(scores), coins), coins)
+
+
+def order_of(n: int, coins: Mapping[str, Any]) -> Ints:
+    """(n,) place in the ranking before of what ``coins`` show at each place."""
+    order = np.arange(n)
+    if coins["kind"] == "pair" and coins["swapped"]:
+        k = coins["k"]
+        order[[k - 1, k]] = k, k - 1
+    if coins["kind"] == "slot" and coins["slot"] is not None:
+        taken = coins["from"] - 1
+        order = np.insert(np.delete(order, taken), coins["slot"] - 1, taken)
+    return order
 
 
 def odds(scores: NDArray[np.floating[Any]], page: int, policy: ExplorationPolicy, *, new: Mask | None = None) -> Wide:
@@ -204,7 +204,6 @@ class _Odds:
         new_share: chance that it is filled by a new product.
         tail_any: (n - page,) chance of each candidate behind the page.
         tail_new: (n - page,) likewise where only new ones are drawn from.
-        new_ranks: 1-based ranks of new candidates.
     """
 
     n: int
@@ -216,7 +215,6 @@ class _Odds:
     new_share: float
     tail_any: Wide
     tail_new: Wide
-    new_ranks: Ints
 
     @classmethod
     def of(cls, scores: NDArray[np.floating[Any]], page: int, policy: ExplorationPolicy, new: Mask | None) -> "_Odds":
@@ -243,7 +241,6 @@ class _Odds:
             new_share=policy.new_item_share if tail_new.sum() > 0 else 0.0,
             tail_any=tail / tail.sum() if len(tail) else tail,
             tail_new=tail_new / tail_new.sum() if tail_new.sum() > 0 else tail_new,
-            new_ranks=np.flatnonzero(new) + 1,
         )
 
     def matrix(self) -> Wide:
@@ -271,6 +268,20 @@ class _Odds:
         found[behind, behind] -= filled * tail
         found[self.page :, first : self.page] += (filled * tail / self.slots)[:, None]
         return found
+
+
+def _tossed(odds: _Odds, policy: ExplorationPolicy, rng: CoinSource) -> dict[str, Any]:
+    """What is drawn, ranks 1-based."""
+    if not len(odds.pair) and not odds.slots:
+        return {"kind": "none"}
+    if rng.random() < odds.pair_share:
+        return {"kind": "pair", "k": 1 + _drawn(odds.pair, rng), "swapped": rng.random() < 0.5}
+    if rng.random() >= policy.slot_chance:
+        return {"kind": "slot", "slot": None, "from": None, "pool": None}
+    slot = odds.page - odds.slots + int(rng.random() * odds.slots)
+    from_new = rng.random() < odds.new_share
+    taken = odds.page + _drawn(odds.tail_new if from_new else odds.tail_any, rng)
+    return {"kind": "slot", "slot": slot + 1, "from": taken + 1, "pool": "new" if from_new else "any"}
 
 
 def _drawn(chances: Wide, rng: CoinSource) -> int:

@@ -18,9 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backend.ml.clicks.exploration import CoinSource
+from backend.ml.clicks.odds import Ints, ShowOdds, Wide
 
-Ints = NDArray[np.int64]
-Wide = NDArray[np.float64]
 Team = Literal["A", "B"]
 _State = tuple[int, int]
 
@@ -45,35 +44,6 @@ class Draft:
     def order(self, a: Ints) -> Ints:
         """The whole list: what was drafted, then the rest of ``a`` in its order."""
         return np.concatenate([self.items, a[~np.isin(a, self.items)]])
-
-
-@dataclass(frozen=True)
-class DraftOdds:
-    """Where products are shown, over the coins.
-
-    Args:
-        items: (m,) numbers of all products of both rankings, those of A first.
-        by_rank: (m, r) chance of each at each of the first r ranks; a column sums to 1, or to the chance that the
-            list is that long.
-    """
-
-    items: Ints
-    by_rank: Wide
-
-    def of_order(self, order: Ints) -> Wide:
-        """(l,) chance of each product of ``order`` (l,), l up to r, where it stands.
-
-        Raises:
-            ValueError: a product is in neither ranking, or the order is longer than the odds.
-        """
-        if len(order) > self.by_rank.shape[1]:
-            raise ValueError(f"an order of {len(order)} products: expected at most {self.by_rank.shape[1]}")
-        sorted_items = np.argsort(self.items)
-        found = np.searchsorted(self.items, order, sorter=sorted_items).clip(max=len(self.items) - 1)
-        rows = sorted_items[found]
-        if (self.items[rows] != order).any():
-            raise ValueError(f"products {order[self.items[rows] != order].tolist()}: expected those of the rankings")
-        return np.asarray(self.by_rank[rows, np.arange(len(order))])
 
 
 def draft(a: Ints, b: Ints, length: int, rng: CoinSource) -> Draft:
@@ -110,7 +80,7 @@ def drafted(a: Ints, b: Ints, length: int, coins: str) -> Draft:
     return Draft(np.array(items, dtype=np.int64), "".join(teams), coins)
 
 
-def show_odds(a: Ints, b: Ints, length: int, ranks: int | None = None) -> DraftOdds:
+def show_odds(a: Ints, b: Ints, length: int, ranks: int | None = None) -> ShowOdds:
     """Exact chances over the coins of :func:`draft`, at the first ``ranks`` ranks; None: those drafted.
 
     Behind the drafted ones stands the rest of ``a``, as :meth:`Draft.order` has it.
@@ -128,7 +98,7 @@ def show_odds(a: Ints, b: Ints, length: int, ranks: int | None = None) -> DraftO
         at = length + np.arange(len(rest))
         inside = at < ranks
         found[rest[inside], at[inside]] += chance
-    return DraftOdds(rankings.items, found[:, :ranks])
+    return ShowOdds(rankings.items, found[:, :ranks])
 
 
 def _round(rankings: "_Rankings", states: dict[_State, float], columns: Wide) -> dict[_State, float]:

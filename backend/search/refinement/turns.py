@@ -105,7 +105,7 @@ class Refiner:
             request=ask.to_json(),
             refinement={"turns": turns, "outcome": _outcome(step.outcome, turns[-1].policy)},
         )
-        found = self._served(serving, ask, served, (parent, pages), request, step)
+        found = self._served(serving, ask, served, (parent, pages), request, step, started)
         return found | {"took_ms": taken_since(started)}
 
     def _served(
@@ -116,6 +116,7 @@ class Refiner:
         parent: tuple[ListServed, list[PageServed]],
         request: RefineRequest,
         step: Step,
+        started: float,
     ) -> dict[str, Any]:
         """The list that a turn led to; what its hits are marked with is read, and what was said is kept, beside it."""
         turns = ask.turns or ()
@@ -125,7 +126,7 @@ class Refiner:
             serving,
             ask,
             served,
-            Wanted(request.limit, request.facets),
+            Wanted(request.limit, request.facets, started),
             vectors=step.vectors,
             beside=lambda numbers: known.append(
                 self._pool.submit(self._marks.known, serving, turns, numbers, step.known)
@@ -209,6 +210,7 @@ class Refiner:
             parent,
             served_at=None,
             acted=False,
+            coins=None,  # the parent's; lists of further turns are not randomised
             query_id=new_query_id(),
             parent_id=parent.query_id,
             root_id=parent.root_id or parent.query_id,
