@@ -64,7 +64,8 @@ def client(shelf: Shop, shop_settings: Settings, shop_keys: Keys) -> Iterator[Te
         session.flush()
         session.execute(insert(GenerationPin).values(generation_id=other.id, reason="e1"))
         session.execute(insert(Exploration).values(share=1.0, policy=POLICY.to_json()))
-    with TestClient(create_app(shop_settings), client=("203.0.113.9", 50000)) as client:
+    unhurried = shop_settings.model_copy(update={"rate_limit_per_minute": 0})
+    with TestClient(create_app(unhurried), client=("203.0.113.9", 50000)) as client:
         client.headers.update(shop_keys.storefront)
         with session_scope(shelf.sessions) as session:
             arms = [{"name": f"g{one}", "weight": 1, "generation_id": one} for one in (live.id, other.id)]
