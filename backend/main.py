@@ -36,6 +36,7 @@ from backend.events import routes as events
 from backend.events import tracking
 from backend.events.partitions import keep_partitions
 from backend.events.tally import EventTally
+from backend.experiments import routes as experiments
 from backend.experiments.registry import Registry
 from backend.failures import answer_failures
 from backend.generations import routes as generations
@@ -63,6 +64,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     captioning.router,
     webhooks.router,
     generations.router,
+    experiments.router,
     storefront.router,
     admin.router,
     privacy.router,

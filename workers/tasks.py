@@ -15,6 +15,7 @@ from backend.events.behaviour import forget_old_marks, mark_programs
 from backend.events.judging import OLDEST
 from backend.events.partitions import keep_partitions
 from backend.events.recording import forget_old_ids
+from backend.experiments.pins import pin_holdout
 from backend.generations.calibrate import recalibrate_when_outgrown
 from backend.generations.due import images_due, products_due
 from backend.generations.repository import live_build, writable_builds
@@ -137,6 +138,7 @@ def sweep(self: "Task[Any, Any]") -> None:
     made = components()
     with bound_contextvars(task=SWEEP, task_id=self.request.id):
         with session_scope(made.sessions) as session:
+            pin_holdout(session, made.settings.holdout_share)
             forget_old(session, made.settings.webhook_retention_days)
             forget_old_ids(session, OLDEST.days + 1)  # older events are refused, whether they came before or not
             if any_due(session):

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from backend.db import session_scope
 from backend.experiments.bucketing import BUCKETS
 from backend.experiments.models import Layer
+from backend.experiments.pins import pin_holdout
 from backend.experiments.plan import LAYERS, Plan, Salted, Trial
 from backend.logs import get_logger
 from backend.ml.clicks.exploration import ExplorationPolicy
@@ -62,6 +63,7 @@ class Registry:
         """Make the layers that are missing, look once, then follow in a daemon thread."""
         with session_scope(self._sessions) as session:
             make_layers(session)
+            pin_holdout(session, self._holdout_share)
         self.refresh()
         self._thread.start()
 

@@ -11,7 +11,7 @@ from backend.access.audit import record
 from backend.errors import Conflict, NotFound, Unprocessable
 from backend.generations.calibrate import count_indexed
 from backend.generations.due import count_products_due
-from backend.generations.models import EncoderRecord, Generation, IndexBuild
+from backend.generations.models import EncoderRecord, Generation, GenerationPin, IndexBuild
 from backend.generations.repository import live_build, live_encoder, lock_generations, new_build
 from backend.ml.encoder import EncoderSpec, EncoderUnavailableError
 
@@ -39,11 +39,15 @@ class SourceUnknown(Unprocessable):
 
 @dataclass(frozen=True)
 class Use:
-    """A generation that keeps a build: for ever, or, retired, until its time for a rollback is over."""
+    """A generation that keeps a build: for ever, or, retired, until its time for a rollback is over.
+
+    ``pinned`` says what else it is kept for: ``holdout``, or experiments such as ``e3``.
+    """
 
     generation: int
     state: str
     until: datetime | None = None
+    pinned: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -109,10 +113,14 @@ def uses(session: Session, window: timedelta) -> dict[int, list[Use]]:
     """What keeps each build: live and waiting generations, and retired ones for ``window`` after they stepped down."""
     since = datetime.now(UTC) - window
     found: dict[int, list[Use]] = {}
+    pins: dict[int, tuple[str, ...]] = {}
+    for pin in session.scalars(select(GenerationPin).order_by(GenerationPin.reason)):
+        pins[pin.generation_id] = (*pins.get(pin.generation_id, ()), pin.reason)
     columns = (Generation.id, Generation.state, Generation.retired_at, Generation.index_build_id)
     for generation in session.execute(select(*columns).order_by(Generation.id)):
-        if generation.state in ("trained", "ready", "live"):
-            use = Use(generation.id, generation.state)
+        pinned = pins.get(generation.id, ())
+        if generation.state in ("trained", "ready", "live") or pinned:
+            use = Use(generation.id, generation.state, pinned=pinned)
         elif generation.state == "retired" and generation.retired_at is not None and generation.retired_at > since:
             use = Use(generation.id, "retired", generation.retired_at + window)
         else:
@@ -150,7 +158,7 @@ def drop_build(session: Session, build_id: int, *, window: timedelta, actor: str
         return build
     given_up = build.state == "building"
     forget |= given_up  # whatever waits for it never served
-    kept = [use for use in uses(session, window).get(build_id, []) if use.state == "live" or not forget]
+    kept = [use for use in uses(session, window).get(build_id, []) if use.state == "live" or use.pinned or not forget]
     if kept:
         _refuse(build_id, kept)
     build.state, build.promote = "dropped", False
@@ -168,6 +176,12 @@ def drop_build(session: Session, build_id: int, *, window: timedelta, actor: str
 def _refuse(build_id: int, kept: Sequence[Use]) -> None:
     if any(use.state == "live" for use in kept):
         raise BuildInUse(f"index build {build_id} is live", found=[f"g{use.generation}" for use in kept])
+    if pinned := sorted({reason for use in kept for reason in use.pinned}):
+        raise BuildInUse(
+            f"Index build {build_id} is searched beside the live one, for {' and '.join(pinned)}: experiments let go "
+            "of it when they are stopped, the holdout when another encoder is live or MORELIKE_HOLDOUT_SHARE is 0.",
+            found=[f"g{use.generation}" for use in kept],
+        )
     raise BuildInUse(
         f"Index build {build_id} is in use by {', '.join(f'g{use.generation} ({use.state})' for use in kept)}. "
         "To drop it all the same and give those up: `morelike build drop --forget`.",

@@ -131,11 +131,14 @@ class BuildProgress(BaseModel):
 class BuildUse(BaseModel):
     """A generation that keeps a build."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"generation": "g3", "state": "live", "until": None}]})
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"generation": "g3", "state": "live", "until": None, "pinned": []}]}
+    )
 
     generation: str
     state: str = Field(description="trained, ready, live or retired.")
     until: datetime | None = Field(description="A retired one can be rolled back to until then.")
+    pinned: list[str] = Field(description="What it serves beside the live one: `holdout`, or experiments such as e3.")
 
 
 class BuildRead(BaseModel):
@@ -179,7 +182,10 @@ class BuildRead(BaseModel):
             caption_collection=build.caption_collection,
             promote=build.promote,
             progress=BuildProgress(products=progress.products, total=progress.total) if progress else None,
-            used_by=[BuildUse(generation=f"g{use.generation}", state=use.state, until=use.until) for use in used],
+            used_by=[
+                BuildUse(generation=f"g{use.generation}", state=use.state, until=use.until, pinned=list(use.pinned))
+                for use in used
+            ],
             error=build.error,
             report=build.report,
             created_at=build.created_at,

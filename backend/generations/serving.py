@@ -195,8 +195,9 @@ class ServingHolder:
             NothingServes: no generation has been live yet.
         """
         serving = self.current
-        if serving.generation_id == generation_id:
-            return serving
+        kept = self.arm(generation_id)
+        if kept is not None:
+            return kept
         with session_scope(self._sessions) as session:
             found = self._read(session, generation_id)
         if found is None:

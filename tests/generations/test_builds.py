@@ -92,7 +92,7 @@ def test_switch_over_http_is_asked_for_shown_and_given_up(
     running, live = api.get("/v1/builds", headers=keys.admin).json()["builds"]
     assert (running["id"], running["live"], running["promote"]) == (asked.json()["id"], False, True)
     assert (live["live"], live["progress"]) == (True, {"products": 4, "total": 4})
-    assert live["used_by"] == [{"generation": "g1", "state": "live", "until": None}]
+    assert live["used_by"] == [{"generation": "g1", "state": "live", "until": None, "pinned": []}]
     assert api.delete(f"/v1/builds/{running['id']}", headers=keys.admin).json()["state"] == "dropped"
     assert api.delete(f"/v1/builds/{live['id']}", headers=keys.admin).status_code == 409
     assert api.delete("/v1/builds/99", headers=keys.admin).status_code == 404

@@ -157,7 +157,7 @@ class Refiner:
             )
 
     def _turn(self, parent: ListServed, request: RefineRequest, pages: list[PageServed]) -> Turn:
-        policy, name = self._chosen(request)
+        policy, name = self._chosen(parent, request)
         return Turn(
             policy=name,
             config=POLICY.dump_python(policy, mode="json", exclude_defaults=True),
@@ -196,10 +196,11 @@ class Refiner:
         with self._engine.connect() as connection:
             return ids_of(connection, order.numbers[np.argsort(-order.scores, kind="stable")[-count:]])
 
-    def _chosen(self, request: RefineRequest) -> tuple[Policy, str]:
+    def _chosen(self, parent: ListServed, request: RefineRequest) -> tuple[Policy, str]:
         """The policy of a turn, with what the request puts in place of its parameters, and its name."""
+        given = request.policy or parent.assignment.get("refine_policy") or self._policy
         # whoever ticks a filter did not ask to be taken elsewhere
-        name = "none" if request.only_narrows else request.policy or self._policy
+        name = "none" if request.only_narrows else given
         policy = self._policies.named(name)
         changes = dict(request.weights or {}) | ({"strategy": request.strategy} if request.strategy else {})
         return policy_with(policy, changes) if changes else policy, name
