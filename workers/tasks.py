@@ -11,6 +11,7 @@ from structlog.contextvars import bound_contextvars
 from backend.catalog.captioning.repository import anything_to_caption
 from backend.catalog.webhooks.repository import any_due, forget_old
 from backend.db import session_scope
+from backend.events.attribution import attribute_pending
 from backend.events.behaviour import forget_old_marks, mark_programs
 from backend.events.judging import OLDEST
 from backend.events.partitions import keep_partitions
@@ -145,6 +146,9 @@ def sweep(self: "Task[Any, Any]") -> None:
                 made.queue.nudge(PROCESS_DELIVERIES)
         if reconcile_is_due(made):
             made.queue.nudge(RECONCILE)
+        with session_scope(made.sessions) as session:
+            if counts := attribute_pending(session.connection()):
+                log.info("events_attributed", **counts)
         keep_partitions(made.sessions, made.settings.event_retention_days)
         made.restore_index()
         follow_live(made.sessions, made.index)

@@ -64,7 +64,7 @@ def judge(session: Session, sent: Sent, now: datetime) -> list[Judged]:
     """A verdict on each event that cannot be kept; None on the others, whether they came before or not."""
     judged = check(sent, now)
     named = {query_id for one in judged for query_id in one.named}
-    known = known_lists(session, sorted(named)) if named else set()
+    known = known_lists(session.connection(), sorted(named)) if named else set()
     judge_lists(judged, known, now)
     return judged
 

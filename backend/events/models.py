@@ -157,7 +157,8 @@ class Event(Base):
         Index("ix_events_query_id", "query_id"),
         Index("ix_events_received_at", "received_at"),
         Index("ix_events_shopper_id", "shopper_id", "product_id", postgresql_where=text("shopper_id IS NOT NULL")),
-        Index("ix_events_pending", "occurred_at", postgresql_where=text("attribution = 'pending'")),
+        Index("ix_events_user_id", "user_id", "product_id", postgresql_where=text("user_id IS NOT NULL")),
+        Index("ix_events_pending", "received_at", postgresql_where=text("attribution = 'pending'")),
         {"postgresql_partition_by": "RANGE (received_on)"},
     )
 

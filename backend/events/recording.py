@@ -100,10 +100,10 @@ _KNOWN = prepared(
 )
 
 
-def known_lists(session: Session, query_ids: Sequence[str]) -> set[str]:
+def known_lists(connection: Connection, query_ids: Sequence[str]) -> set[str]:
     """Those of ``query_ids`` that name a list that is kept."""
     days = sorted({day_of(query_id) for query_id in query_ids})
-    return {row.query_id for row in _KNOWN.rows(session.connection(), {"ids": list(query_ids), "days": days})}
+    return {row.query_id for row in _KNOWN.rows(connection, {"ids": list(query_ids), "days": days})}
 
 
 def sent_before(session: Session, message_ids: Sequence[str]) -> set[str]:

@@ -143,10 +143,9 @@ def _make_events() -> None:
     )
     op.create_index("ix_events_query_id", "events", ["query_id"])
     op.create_index("ix_events_received_at", "events", ["received_at"])
-    op.create_index(
-        "ix_events_shopper_id", "events", ["shopper_id", "product_id"], postgresql_where="shopper_id IS NOT NULL"
-    )
-    op.create_index("ix_events_pending", "events", ["occurred_at"], postgresql_where="attribution = 'pending'")
+    for unit in ("shopper_id", "user_id"):
+        op.create_index(f"ix_events_{unit}", "events", [unit, "product_id"], postgresql_where=f"{unit} IS NOT NULL")
+    op.create_index("ix_events_pending", "events", ["received_at"], postgresql_where="attribution = 'pending'")
 
 
 def _make_partitions(table: str) -> None:
