@@ -16,6 +16,8 @@ from backend.events.behaviour import forget_old_marks, mark_programs
 from backend.events.judging import OLDEST
 from backend.events.partitions import keep_partitions
 from backend.events.recording import forget_old_ids
+from backend.events.unit_keys import renew_unit_keys
+from backend.experiments.forgetting import forget_units_of
 from backend.experiments.pins import pin_holdout
 from backend.generations.calibrate import recalibrate_when_outgrown
 from backend.generations.due import images_due, products_due
@@ -149,6 +151,7 @@ def sweep(self: "Task[Any, Any]") -> None:
         with session_scope(made.sessions) as session:
             if counts := attribute_pending(session.connection()):
                 log.info("events_attributed", **counts)
+            forget_units_of(session, renew_unit_keys(session, made.settings.event_retention_days))
         keep_partitions(made.sessions, made.settings.event_retention_days)
         made.restore_index()
         follow_live(made.sessions, made.index)

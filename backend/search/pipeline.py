@@ -11,7 +11,8 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from backend.db import session_scope
 from backend.events.repository import ListServed, PageServed, add_page, get_served_list
-from backend.events.units import UnitHasher, load_unit_hasher
+from backend.events.unit_keys import HasherHolder
+from backend.events.units import UnitHasher
 from backend.experiments.assignment import LIVE, Assigner, Assignment
 from backend.generations.serving import Serving, ServingHolder
 from backend.metrics import search_stage
@@ -89,7 +90,7 @@ class Searcher:
         self._assigner = assigner
         self._randomiser = randomiser
         self._pool = pool
-        self._hasher: UnitHasher | None = None
+        self._hashers = HasherHolder(sessions)
 
     def search(self, request: SearchRequest, picture: bytes | None = None) -> dict[str, Any]:
         """The answer to ``request``, as ``schemas.SearchResponse`` describes it; ``picture`` is an upload."""
@@ -115,11 +116,8 @@ class Searcher:
 
     @property
     def hasher(self) -> UnitHasher:
-        """The installation's secrets, read once."""
-        if self._hasher is None:
-            with session_scope(self._sessions) as session:
-                self._hasher = load_unit_hasher(session)
-        return self._hasher
+        """The installation's secrets."""
+        return self._hashers.current
 
     def serve(
         self,
