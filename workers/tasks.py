@@ -122,6 +122,16 @@ def reconcile(self: "Task[Any, Any]") -> None:
         _reconciling.run(compare)
 
 
+def _look_after_events(made: Components) -> None:
+    """Join those that waited for their lists; make the days to come, and drop those that are over with their keys."""
+    days = made.settings.event_retention_days
+    with session_scope(made.sessions) as session:
+        if counts := attribute_pending(session.connection()):
+            log.info("events_attributed", **counts)
+        forget_units_of(session, renew_unit_keys(session, days))
+    keep_partitions(made.sessions, days)
+
+
 def _look_after_shoppers(made: Components) -> None:
     """Mark programs among them, and forget what outlived the days of its rows."""
     days = made.settings.event_retention_days
@@ -148,11 +158,7 @@ def sweep(self: "Task[Any, Any]") -> None:
                 made.queue.nudge(PROCESS_DELIVERIES)
         if reconcile_is_due(made):
             made.queue.nudge(RECONCILE)
-        with session_scope(made.sessions) as session:
-            if counts := attribute_pending(session.connection()):
-                log.info("events_attributed", **counts)
-            forget_units_of(session, renew_unit_keys(session, made.settings.event_retention_days))
-        keep_partitions(made.sessions, made.settings.event_retention_days)
+        _look_after_events(made)
         made.restore_index()
         follow_live(made.sessions, made.index)
         with session_scope(made.sessions) as session:
