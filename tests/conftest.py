@@ -2,7 +2,9 @@
 
 import os
 
+import pytest
 from hypothesis import HealthCheck, settings
+from xdist.scheduler import LoadScopeScheduling
 
 pytest_plugins = [
     "tests.fixtures.database",
@@ -29,3 +31,15 @@ settings.load_profile("repeatable")
 
 # what a test asks for is what it sees, unless it is a test of those who see something else
 os.environ |= {"MORELIKE_HOLDOUT_SHARE": "0", "MORELIKE_EXPLORATION_SHARE": "0"}
+
+
+class Together(LoadScopeScheduling):
+    """Tests of a file stay together where several processes run them, and so do all that share the browser's shop."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "tests/browser" if nodeid.startswith("tests/browser/") else nodeid.partition("::")[0]
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Together:
+    """The one above, for any ``-n``."""
+    return Together(config, log)

@@ -82,7 +82,7 @@ class Stack:
             return create_key(session, name="browser test", scope=Scope.STOREFRONT, origins=[origin]).secret
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")  # ends with these tests: its event loop and its collections are in others' way
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     """The installed Chromium with a profile of its own."""
     program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -100,7 +100,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def stack(
     postgres_uri: str, redis_server: str, milvus_uri: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Stack]:

@@ -35,6 +35,18 @@ def words(page: Page, text: str, within: str = ".session") -> None:
     page.keyboard.press("Enter")
 
 
+def glides(page: Page) -> Callable[[], int]:
+    """How often the cards began to glide from now on: it is over before a busy machine looks for it."""
+    page.locator(".grid").evaluate(
+        """grid => {
+          window.glides = 0;
+          new MutationObserver(() => { window.glides += grid.classList.contains("gliding"); })
+            .observe(grid, {attributes: true, attributeFilter: ["class"]});
+        }"""
+    )
+    return lambda: int(page.evaluate("window.glides"))
+
+
 def steps(page: Page) -> list[str]:
     """The trail: `-` for a turn that is undone, `*` for the one that is shown, `+` for one before it."""
     return page.eval_on_selector_all(
@@ -51,8 +63,9 @@ def test_thumbs_are_one_turn_that_says_why_and_each_turn_can_be_gone_back_to(sho
         thumb(shop, liked, "like")
         thumb(shop, disliked, "dislike")
 
+    began = glides(shop)
     sent, answer = turn(shop, judge)
-    expect(shop.locator(".gliding")).to_be_attached()
+    assert began() > 0
     assert sent["feedback"] == [{"product_id": liked, "value": 1}, {"product_id": disliked, "value": -1}]
     assert shown(shop) == [hit["product_id"] for hit in answer["hits"]]
     assert disliked not in shown(shop)
