@@ -5,6 +5,7 @@ from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from backend.admin.catalogue_checks import captions, catalogue, pictures
+from backend.admin.event_checks import arriving_events, attributed, exploring
 from backend.admin.facts import Facts
 from backend.admin.schemas import Check, State, Step
 from backend.admin.webhook_checks import arriving, compared, public_url, secrets, understood
@@ -161,6 +162,9 @@ CHECKS: tuple[Callable[[Facts], Check | None], ...] = (
     pictures,
     index,
     page_key,
+    arriving_events,
+    attributed,
+    exploring,
     captions,
     voice,
     demo,

@@ -1,5 +1,6 @@
 """What is known of a shop's setup, read once from the settings, PostgreSQL and the broker."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -8,6 +9,8 @@ from sqlalchemy.orm import Session
 
 from backend.access.callers import Scope
 from backend.access.keys import list_keys, normal_origin
+from backend.admin.event_facts import events_state, exploration_state, running_experiments
+from backend.admin.event_schemas import EventsState, ExperimentState, ExplorationState
 from backend.admin.schemas import CatalogueState, ImageCounts, IndexState, KeyState, Serving, ShopState, WebhookState
 from backend.admin.webhook_facts import shop_state, webhook_states
 from backend.catalog.captioning.repository import caption_status
@@ -51,6 +54,9 @@ class Facts:
         webhooks: the platforms that may send.
         shop: the one whose list is compared at night, if one is named.
         keys: those that work.
+        events: what came from shoppers in the last day.
+        exploration: how many sessions explore.
+        experiments: those that are running.
     """
 
     settings: Settings
@@ -63,6 +69,9 @@ class Facts:
     webhooks: tuple[WebhookState, ...]
     shop: ShopState | None
     keys: tuple[KeyState, ...]
+    events: EventsState
+    exploration: ExplorationState
+    experiments: tuple[ExperimentState, ...]
 
     @property
     def own_products(self) -> int:
@@ -93,18 +102,10 @@ def gather(session: Session, settings: Settings, *, worker: bool | None, is_lite
         captioner=caption_status(session).current,
         webhooks=tuple(webhook_states(session, settings)),
         shop=shop_state(session, settings),
-        keys=tuple(
-            KeyState(
-                id=key.id,
-                name=key.name,
-                scope=key.scope,
-                begins_with=key.prefix,
-                origins=key.origins,
-                rate_limit_per_minute=key.rate_limit_per_minute,
-                created_at=key.created_at,
-            )
-            for key in list_keys(session, revoked=False)
-        ),
+        keys=tuple(_keys(session)),
+        events=events_state(session),
+        exploration=exploration_state(session, settings),
+        experiments=tuple(running_experiments(session)),
     )
 
 
@@ -115,6 +116,19 @@ def origin_of(settings: Settings) -> str:
         return normal_origin(f"{parts.scheme}://{parts.netloc}")
     host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host  # noqa: S104  only compared
     return normal_origin(f"http://{f'[{host}]' if ':' in host else host}:{settings.port}")
+
+
+def _keys(session: Session) -> Iterator[KeyState]:
+    for key in list_keys(session, revoked=False):
+        yield KeyState(
+            id=key.id,
+            name=key.name,
+            scope=key.scope,
+            begins_with=key.prefix,
+            origins=key.origins,
+            rate_limit_per_minute=key.rate_limit_per_minute,
+            created_at=key.created_at,
+        )
 
 
 def _serving(session: Session) -> Serving | None:

@@ -1,9 +1,13 @@
 """HTTP of the setup page: the page, and the checklist it shows."""
 
-from fastapi import APIRouter, Response
+from typing import Annotated
 
-from backend.access.dependencies import AdminCaller, IndexDep, QueueDep, SessionsDep, SettingsDep
+from fastapi import APIRouter, Query, Response
+
+from backend.access.dependencies import AdminCaller, IndexDep, QueueDep, SessionDep, SessionsDep, SettingsDep
 from backend.admin.checklist import checklist, count_states
+from backend.admin.event_facts import Wanted, last_events
+from backend.admin.event_schemas import EventsSeen
 from backend.admin.facts import gather
 from backend.admin.pages import page_files
 from backend.admin.schemas import Setup
@@ -53,4 +57,18 @@ def get_setup(
         webhooks=list(facts.webhooks),
         shop=facts.shop,
         keys=list(facts.keys),
+        events=facts.events,
+        exploration=facts.exploration,
+        experiments=list(facts.experiments),
     )
+
+
+@router.get("/v1/events", operation_id="list_events", tags=["events"])
+def list_events(
+    _caller: AdminCaller,
+    session: SessionDep,
+    verdict: Annotated[Wanted, Query(description="Accepted ones, rejected ones, or both.")] = "all",
+    limit: Annotated[int, Query(ge=1, le=200, description="Most events listed.")] = 50,
+) -> EventsSeen:
+    """The last events that arrived, the newest first; of those that were refused, why, and what was sent."""
+    return EventsSeen(events=last_events(session, limit, verdict))

@@ -5,6 +5,15 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from backend.admin.event_schemas import (
+    EVENTS_EXAMPLE,
+    EXPERIMENT_EXAMPLE,
+    EXPLORATION_EXAMPLE,
+    EventsState,
+    ExperimentState,
+    ExplorationState,
+)
+
 State = Literal["done", "todo", "problem", "optional"]
 
 _CHECK: dict[str, Any] = {
@@ -62,6 +71,9 @@ SETUP_EXAMPLE: dict[str, Any] = {
     "webhooks": [_WEBHOOK],
     "shop": _SHOP,
     "keys": [_KEY],
+    "events": EVENTS_EXAMPLE,
+    "exploration": EXPLORATION_EXAMPLE,
+    "experiments": [EXPERIMENT_EXAMPLE],
 }
 
 
@@ -166,3 +178,6 @@ class Setup(BaseModel):
     webhooks: list[WebhookState]
     shop: ShopState | None = Field(description="Null without MORELIKE_SHOP_URL.")
     keys: list[KeyState]
+    events: EventsState
+    exploration: ExplorationState
+    experiments: list[ExperimentState] = Field(description="Those that are running.")

@@ -9,6 +9,7 @@ import pytest
 from typer.main import get_command
 
 from backend.admin.checklist import checklist, count_states
+from backend.admin.event_schemas import EventsState, ExplorationState
 from backend.admin.facts import Facts, Switch, origin_of
 from backend.admin.schemas import (
     CatalogueState,
@@ -68,6 +69,18 @@ CAPTIONER = CaptionerOut(
     created_at=NOW,
     counts=CaptionCounts(pending=0, ready=7000, parked=0),
 )
+EVENTS = EventsState(
+    last_at=NOW,
+    last_day={"accepted": 41_200, "rejected": 12},
+    refused={"invalid": 12},
+    types={"exposure": 40_000, "click": 1200},
+    attributed=0.97,
+    pending=0,
+    bots=0,
+    searches=5200,
+    randomised=250,
+)
+EXPLORATION = ExplorationState(share=0.05, page=24, of_a_list=0.0112, of_all=0.00056)
 
 
 def settings(**values: object) -> Settings:
@@ -85,6 +98,9 @@ READY = Facts(
     webhooks=(HOOK,),
     shop=SHOP,
     keys=(KEY,),
+    events=EVENTS,
+    exploration=EXPLORATION,
+    experiments=(),
 )
 """A shop that has everything."""
 
@@ -99,6 +115,9 @@ FRESH = Facts(
     webhooks=(HOOK.model_copy(update={"has_secret": False, "url": None, "last_at": None, "last_day": {}}),),
     shop=None,
     keys=(KEY.model_copy(update={"origins": ["http://127.0.0.1:8000"]}),),
+    events=EVENTS.model_copy(update={"last_at": None, "last_day": {}, "types": {}, "attributed": None, "searches": 3}),
+    exploration=EXPLORATION,
+    experiments=(),
 )
 """What `make run` opens."""
 
@@ -119,6 +138,10 @@ def shopped(**values: object) -> Facts:
     return replace(READY, shop=SHOP.model_copy(update=values))
 
 
+def collected(**values: object) -> Facts:
+    return replace(READY, events=EVENTS.model_copy(update=values))
+
+
 def captioned(**values: object) -> Facts:
     return replace(READY, captioner=CAPTIONER.model_copy(update=values))
 
@@ -136,15 +159,26 @@ def test_the_demo_is_told_what_a_shop_of_ones_own_needs() -> None:
         "public_url",
         "webhook_secret",
         "page_key",
+        "events",
     }
     assert "problem" not in states.values()
     counts = count_states(checklist(FRESH))
-    assert (counts["todo"], sum(counts.values())) == (5, len(states))
+    assert (counts["todo"], sum(counts.values())) == (6, len(states))
 
 
 @pytest.mark.parametrize(
     ("facts", "check", "state", "said"),
     [
+        (collected(last_at=None), "events", "todo", "Nothing that shoppers do"),
+        (collected(last_day={"accepted": 3, "rejected": 40}), "events", "problem", "40 events"),
+        (collected(last_day={"accepted": 3, "rejected": 4}), "events", "done", "3 events in the last day, 4 refused"),
+        (collected(last_day={}), "events", "problem", "5,200 searches in the last day, and nothing"),
+        (collected(last_day={}, searches=3), "events", "done", "0 events"),
+        (collected(attributed=0.8), "attributed", "done", "80%"),
+        (collected(attributed=0.79), "attributed", "todo", "79%"),
+        (collected(attributed=0.49), "attributed", "problem", "49%"),
+        (READY, "exploration", "done", "5.0% of sessions explore, which costs at most 0.06%"),
+        (replace(READY, exploration=EXPLORATION.model_copy(update={"share": 0.0})), "exploration", "optional", "No"),
         (replace(READY, worker=False), "worker", "problem", "nothing is downloaded"),
         (replace(READY, worker=None), "worker", "problem", "Redis"),
         (replace(READY, serving=None), "encoder", "problem", "No generation"),

@@ -3,6 +3,7 @@
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fastapi import FastAPI
@@ -20,6 +21,9 @@ from backend.catalog.repository import upsert_products
 from backend.catalog.schemas import ProductIn
 from backend.catalog.webhooks.models import Delivery
 from backend.db import session_scope
+from backend.events.models import Event, EventCount, RefusedEvent, ServedList
+from backend.events.query_ids import new_query_id
+from backend.experiments.models import Experiment, Layer
 from backend.main import create_app
 from backend.queue import Queue
 from backend.settings import Settings
@@ -128,3 +132,66 @@ def test_the_last_comparison_with_the_shop_and_the_days_deliveries_are_read(
     assert datetime.fromisoformat(hooks["shopify"]["last_at"]) == now - timedelta(hours=1)
     assert hooks["generic"]["url"] == "https://s.example/v1/webhooks/generic"
     assert [one["has_secret"] for one in (hooks["generic"], hooks["shopify"])] == [True, False]
+
+
+def test_what_came_from_shoppers_is_counted_and_the_newest_stand_first(
+    api: TestClient, keys: Keys, sessions: sessionmaker[Session]
+) -> None:
+    now = datetime.now(UTC)
+    with session_scope(sessions) as session:
+        plant_events(session, now)
+    found = api.get("/v1/setup", headers=keys.admin).json()
+    events = found["events"]
+    assert events["last_day"] == {"accepted": 9, "rejected": 2}
+    assert events["refused"] == {"invalid": 2}
+    assert events["types"] == {"click": 4, "exposure": 1, "search": 1}  # not the program's, nor a refinement's own
+    assert events["attributed"] == 0.75  # of four: two given, one joined and one without; one waits for its list
+    assert (events["pending"], events["bots"], events["searches"], events["randomised"]) == (1, 1, 2, 1)
+    assert found["exploration"]["share"] == 0.0  # as the tests are set
+    assert 0 < found["exploration"]["of_a_list"] < 0.1
+    assert [(one["id"], one["arms"], round(one["traffic"], 3)) for one in found["experiments"]] == [
+        ("e7", ["control", "g8"], 0.1)
+    ]
+    assert "problem" not in {c["id"]: c["state"] for c in found["checklist"] if c["id"] in ("events", "attributed")}
+
+
+def test_the_last_events_are_shown_with_why_they_were_refused(
+    api: TestClient, keys: Keys, sessions: sessionmaker[Session]
+) -> None:
+    with session_scope(sessions) as session:
+        plant_events(session, datetime.now(UTC))
+    seen = api.get("/v1/events", headers=keys.admin).json()["events"]
+    assert [one["verdict"] for one in seen[:2]] == ["rejected", "accepted"]
+    assert [one["received_at"] for one in seen] == sorted((one["received_at"] for one in seen), reverse=True)
+    assert "refine" not in {one["source"] for one in seen}
+    refused = api.get("/v1/events?verdict=rejected&limit=1", headers=keys.admin).json()["events"]
+    assert [(one["code"], one["payload"]) for one in refused] == [("invalid", '{"type": "klick"}')]
+    assert len(api.get("/v1/events?verdict=accepted&limit=3", headers=keys.admin).json()["events"]) == 3
+    assert api.get("/v1/events", headers=keys.server).status_code == 403
+
+
+def plant_events(session: Session, now: datetime) -> None:
+    """A day's events: of lists known, joined, missing and awaited, of a program, of yesterday, and a refused one."""
+    kinds = [("click", "given"), ("click", "joined"), ("exposure", "given"), ("click", "none"), ("click", "pending")]
+    rows: list[dict[str, Any]] = [{"type": kind, "attribution": known, "product_id": "p1"} for kind, known in kinds]
+    rows += [{"type": "search", "attribution": "none"}, {"type": "click", "product_id": "p1", "is_bot": True}]
+    rows += [{"type": "like", "source": "refine"}, {"type": "click", "received_at": now - timedelta(hours=30)}]
+    for number, row in enumerate(rows):
+        at = row.get("received_at", now - timedelta(seconds=number + 1))
+        more = {"received_at": at, "received_on": at.date(), "occurred_at": at, "message_id": f"m{number}"}
+        session.add(Event(**{"source": "client", **row, **more}))
+    session.add(
+        RefusedEvent(code="invalid", detail="type: found 'klick'", payload='{"type": "klick"}', received_at=now)
+    )
+    for hours, status, code, n in ((0, "accepted", "", 9), (0, "rejected", "invalid", 2), (30, "accepted", "", 7)):
+        session.add(EventCount(hour=now - timedelta(hours=hours), status=status, code=code, n=n))
+    for coins in (None, {"kind": "pair"}):
+        served = {"query_id": new_query_id(now), "generation_id": 1, "request": {}, "total": 0, "total_is": "exact"}
+        session.add(ServedList(**served, coins=coins, served_on=now.date()))
+    session.merge(Layer(name="ranker", salt="x"))
+    session.flush()
+    arms = [{"name": name, "weight": 1, "generation_id": None} for name in ("control", "g8")]
+    same = {"layer": "ranker", "method": "ab", "metric": "m", "entry_salt": "a", "arm_salt": "b", "arms": arms}
+    for number, status in ((7, "running"), (8, "draft")):
+        more = {"name": f"of {number}", "slices": [[0, 2000]], "coverage": 0.5, "status": status}
+        session.add(Experiment(id=number, **same, **more))

@@ -5,6 +5,7 @@ import {showHistory, showSwitch, showUse} from "./builds.js";
 import {showChecks, summary} from "./checks.js";
 import {Deliveries} from "./deliveries.js";
 import {h, icon, tick} from "./elements.js";
+import {Events, showCollected} from "./events.js";
 import {showKeys} from "./keys.js";
 import {Pictures} from "./pictures.js";
 
@@ -96,6 +97,7 @@ async function guarded(what, does) {
 /* what is shown */
 
 const deliveries = new Deliveries($(".deliveries"), sheet, guarded);
+const events = new Events($(".events"), sheet);
 const pictures = new Pictures($(".parked"), say, guarded);
 let timer = 0;
 let looking = false;
@@ -114,7 +116,8 @@ async function look() {
     switching = showSwitch($(".switch"), builds, {drop});
     showHistory($(".history-body"), generations, builds, {back, promote});
     showKeys($(".keys"), setup.keys);
-    await Promise.all([deliveries.show(setup.webhooks), pictures.show()]);
+    showCollected($(".collected"), setup);
+    await Promise.all([events.show(), deliveries.show(setup.webhooks), pictures.show()]);
     alertPlace.replaceChildren();
     document.body.classList.add("ready");
   } catch (error) {
@@ -126,10 +129,11 @@ async function look() {
   }
 }
 
-/** The switch alone, between two looks; when one begins, takes a step or ends, everything. */
+/** The last events and the switch alone, between two looks; when one begins, takes a step or ends, everything. */
 async function glance() {
   if (!document.hidden && !looking && document.body.classList.contains("ready")) {
     tick();
+    await events.show().catch(() => null);  // what is wrong is said by the next look
     const found = await call("GET", "/v1/builds?limit=5").catch(() => null);
     if (found && showSwitch($(".switch"), found.builds, {drop}) !== switching) look();
   }
