@@ -57,7 +57,7 @@ class EventsState(BaseModel):
     pending: int = Field(description="Events whose list is not here yet.")
     bots: int = Field(description="Events of programs: kept, and never learned from.")
     searches: int = Field(description="Lists that were served.")
-    randomised: int = Field(description="How many of them were changed by coins, to explore or to compare.")
+    randomised: int = Field(description="In how many of them coins had a say, to explore or to compare.")
 
 
 class ExplorationState(BaseModel):

@@ -185,9 +185,9 @@ def plant_events(session: Session, now: datetime) -> None:
     )
     for hours, status, code, n in ((0, "accepted", "", 9), (0, "rejected", "invalid", 2), (30, "accepted", "", 7)):
         session.add(EventCount(hour=now - timedelta(hours=hours), status=status, code=code, n=n))
-    for coins in (None, {"kind": "pair"}):
+    for coins in ({}, {"coins": {"kind": "pair"}}):
         served = {"query_id": new_query_id(now), "generation_id": 1, "request": {}, "total": 0, "total_is": "exact"}
-        session.add(ServedList(**served, coins=coins, served_on=now.date()))
+        session.add(ServedList(**served, **coins, served_on=now.date()))
     session.merge(Layer(name="ranker", salt="x"))
     session.flush()
     arms = [{"name": name, "weight": 1, "generation_id": None} for name in ("control", "g8")]

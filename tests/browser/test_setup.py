@@ -135,7 +135,7 @@ def test_deliveries_are_filtered_and_looked_into(tab: Tab) -> None:
     expect(sheet).to_contain_text("not signed")
     expect(sheet.get_by_role("button", name="Apply it again")).to_have_count(0)
     page.keyboard.press("Escape")
-    page.get_by_role("button", name=re.compile("^all")).click()
+    page.locator(".deliveries").get_by_role("button", name=re.compile("^all")).click()
     page.get_by_label("Platform").select_option("generic")
     expect(page.locator(".deliveries")).to_contain_text("None of these.")
     page.get_by_label("Platform").select_option("shopify")
@@ -276,3 +276,28 @@ def test_every_control_has_a_name_and_every_heading_its_place(tab: Tab) -> None:
     )
     assert levels[0] == "H1"
     assert levels.count("H1") == 1
+
+
+def test_what_shoppers_do_stands_there_a_moment_later_and_what_was_refused_says_why(house: Stack, tab: Tab) -> None:
+    page = tab.page
+    stream = page.locator(".stream")
+    send(house, {"message_id": "setup-1", "type": "click", "product_id": "<b>hacked</b>", "surface": "web"})
+    expect(stream.locator("tbody tr").first).to_contain_text("click")
+    expect(stream.locator("tbody tr").first).to_contain_text("<b>hacked</b> · on no known list")
+    send(house, {"message_id": "setup-2", "type": "klick", "product_id": "p1", "shopper_id": "somebody"})
+    page.get_by_role("button", name="refused").click()
+    first = stream.locator("tbody tr").first
+    expect(first).to_contain_text("klick")
+    first.locator(".link").click()
+    sheet = page.get_by_role("dialog")
+    expect(sheet).to_contain_text('"message_id": "setup-2"')
+    expect(sheet).not_to_contain_text("somebody")
+    page.keyboard.press("Escape")
+    expect(page.locator(".collected")).to_contain_text("know the list that they were done on")
+    expect(page.locator(".collected")).to_contain_text("Running experiments")
+
+
+def send(house: Stack, event: dict[str, Any]) -> None:
+    """An event, as a page of the shop's sends it."""
+    answer = httpx.post(f"{house.url}/v1/events", json=[event], headers={"User-Agent": "Mozilla/5.0"})
+    assert answer.status_code == 202

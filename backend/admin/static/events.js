@@ -78,7 +78,7 @@ export function showCollected(place, {events, exploration, experiments}) {
       exploration.share > 0
         ? [h("p", {class: "big"}, percent(exploration.share, 1), h("small", {}, " of sessions")),
           h("p", {class: "soft"}, `It costs at most ${percent(exploration.of_all, 2)} of what pages of ${exploration.page} are worth, and ${percent(exploration.of_a_list, 2)} of a list that explores.`),
-          h("p", {class: "soft"}, `${count(events.randomised, "list")} of the last day ${events.randomised === 1 ? "was" : "were"} changed by coins.`)]
+          h("p", {class: "soft"}, `Coins had a say in ${count(events.randomised, "list")} of the last day.`)]
         : h("p", {class: "soft"}, "No session explores.")),
     h("div", {class: "card tally"}, h("h3", {}, "Running experiments"),
       experiments.length ? h("ul", {class: "trials"}, experiments.map((one) => h("li", {},
