@@ -28,6 +28,7 @@ from backend.commands import (
     schema,
     shop,
     shoppers,
+    simulate,
     train,
     webhooks,
 )
@@ -36,6 +37,7 @@ from backend.errors import AppError
 COMMANDS: tuple[ModuleType, ...] = (
     run,
     demo,
+    simulate,
     encoder,
     evaluate,
     evaluate_adapters,

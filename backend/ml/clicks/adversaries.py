@@ -53,7 +53,7 @@ class Inverted:
 
 @dataclass(frozen=True)
 class Fan:
-    """Loves one product and opens it wherever it is shown, whatever was searched; nothing else is clicked.
+    """Loves one product and opens it wherever it is shown; nothing else is clicked.
 
     Args:
         product: name or number of the loved one.

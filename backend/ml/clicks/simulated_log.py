@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backend.ml.clicks.examination import Floats
+from backend.ml.clicks.exploration import ExplorationPolicy, explore, odds
 from backend.ml.clicks.shoppers import Acts, gain
 from backend.ml.clicks.worlds import World
 
@@ -120,6 +121,9 @@ def simulate_log(
     rng = np.random.default_rng(seed)
     of_unit = rng.choice(len(world.populations), size=units, p=world.shares())
     unit = rng.integers(units, size=lists)
+    for number, one in enumerate(world.populations):
+        if one.alone and (of_unit == number).any():
+            unit[of_unit[unit] == number] = np.flatnonzero(of_unit == number)[0]
     popularity = np.arange(1, len(planted.queries) + 1) ** -zipf
     query = rng.choice(len(planted.queries), size=lists, p=popularity / popularity.sum())
     scores = rankers or (planted.production,)
@@ -129,6 +133,20 @@ def simulate_log(
     population = of_unit[unit]
     acts, columns = _acted(world, population, gains, shown, rng)
     return SimulatedLog(query, population, unit, ranker, columns, shown, p_show, gains, acts)
+
+
+def exploring(policy: ExplorationPolicy) -> Randomise:
+    """Pair and slot exploration of every list; the odds of equal scores are computed once."""
+    known: dict[tuple[bytes, int], Floats] = {}
+
+    def randomise(scores: Floats, length: int, rng: np.random.Generator) -> tuple[Ints, Floats]:
+        asked = (scores.tobytes(), length)
+        if asked not in known:
+            known[asked] = odds(scores, length, policy)[:, :length]
+        order = explore(scores, length, policy, rng).order[:length]
+        return order, known[asked][order, np.arange(length)]
+
+    return randomise
 
 
 def _served(

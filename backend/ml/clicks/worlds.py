@@ -39,6 +39,8 @@ class Population:
         loves: features ("colour:pink") that raise the grade of a product for them.
         searches: mean searches of a session, reformulations aside (1 and more, geometric).
         signed_in: share that is known by a user id, too.
+        user_agent: what its client calls itself; None is a browser.
+        alone: whether all of its sessions are those of one shopper.
     """
 
     name: str
@@ -48,6 +50,8 @@ class Population:
     loves: tuple[str, ...] = ()
     searches: float = 2.0
     signed_in: float = 0.0
+    user_agent: str | None = None
+    alone: bool = False
 
 
 @dataclass(frozen=True)
@@ -183,13 +187,17 @@ _ALL = (
     ),
     World(
         "bots",
-        "A flood of bots opens whatever is served, among a few shoppers.",
-        (*_everyday(0.4), Population("bot", 0.6, Bot(), Context(), searches=12.0)),
+        "A flood of bots opens whatever is served, among a few shoppers; one in six says that it is one.",
+        (
+            *_everyday(0.4),
+            Population("bot", 0.5, Bot(), searches=12.0),
+            Population("crawler", 0.1, Bot(), searches=12.0, user_agent="ExampleBot/1.0 (+https://example.com/bot)"),
+        ),
     ),
     World(
         "fan",
-        "One product has a fan who searches all day and opens nothing else.",
-        (*_everyday(0.7), Population("fan", 0.3, Fan("demo-00001"), Context(), searches=20.0)),
+        "One product has a fan, who comes back all day to open it.",
+        (*_everyday(0.7), Population("fan", 0.3, Fan("demo-00001"), searches=20.0, alone=True)),
     ),
 )
 

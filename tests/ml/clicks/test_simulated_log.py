@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from backend.ml.clicks.examination import examined_share
+from backend.ml.clicks.exploration import ExplorationPolicy
 from backend.ml.clicks.off_policy import ips_value
 from backend.ml.clicks.shoppers import click_probability
-from backend.ml.clicks.simulated_log import Planted, planted_shop, simulate_log
+from backend.ml.clicks.simulated_log import Planted, exploring, planted_shop, simulate_log
 from backend.ml.clicks.worlds import WORLDS, with_fans_of
 from backend.ml.metrics import ndcg
 
@@ -90,6 +91,20 @@ def test_the_logging_policys_value_is_its_observed_rate_and_anothers_is_what_it_
     assert value.covered == pytest.approx(1, abs=0.01)
     naive = (clicks * unswapped).sum(axis=1).mean()
     assert naive < value.low  # without the odds, half of the swapped lists' clicks are missing
+
+
+def test_exploration_gives_the_value_of_the_ranking_that_it_explores_around() -> None:
+    """Pair and slot, in lists of 8: the ranking that was never shown unchanged for sure is valued as it would earn."""
+    policy = ExplorationPolicy(slot_from=4, temperature=0.2)
+    log = simulate_log(WORLDS["list"], SHOP, lists=6_000, length=8, seed=10, randomise=exploring(policy))
+    best = np.argsort(-SHOP.production, axis=1, kind="stable")[:, :8]
+    assert (log.shown != best[log.query]).any(axis=1).mean() > 0.3
+    value = ips_value(
+        log.acts.clicked.astype(float), log.p_show, (log.shown == best[log.query]).astype(float), log.unit
+    )
+    truth = simulate_log(WORLDS["list"], SHOP, lists=60_000, length=8, seed=12).acts.clicked.sum(axis=1).mean()
+    assert value.low < truth < value.high
+    assert value.covered == pytest.approx(1, abs=0.01)
 
 
 def test_ips_with_two_products_by_hand() -> None:

@@ -1,0 +1,1 @@
+"""Simulated shoppers of the demo shop: planted wishes and tastes, real searches and events over HTTP."""
