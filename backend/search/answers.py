@@ -3,16 +3,19 @@
 from typing import Annotated, Any
 
 import orjson
-from fastapi import Depends
+from fastapi import Depends, Header
 from fastapi.responses import Response
 
 from backend.access.callers import Caller, Scope
 from backend.access.provided import provided
 from backend.errors import Forbidden, Unprocessable
+from backend.events.bots import is_bot
 from backend.search.pipeline import Searcher
 from backend.search.schemas import SearchRequest
 
 SearcherDep = Annotated[Searcher, Depends(provided(Searcher))]
+
+UserAgent = Annotated[str | None, Header(include_in_schema=False)]
 
 VOICE = "voice"
 """The ``query_type`` of a search whose text is the transcript of what was said."""
@@ -34,6 +37,11 @@ def check_voice(request: SearchRequest) -> None:
             found="no text",
             expected="its transcript as text, or a recording as the part audio of a multipart body",
         )
+
+
+def asked_by_program(caller: Caller, user_agent: str | None) -> bool:
+    """Whether a program asks that says it is one. A shop's server asks for its shoppers, under its own name."""
+    return caller.scope is Scope.STOREFRONT and is_bot(user_agent)
 
 
 def as_json(answer: dict[str, Any]) -> Response:

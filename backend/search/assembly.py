@@ -42,6 +42,7 @@ from backend.search.refinement.rescoring import Rescoring
 from backend.search.refinement.tokens import TokenLoader
 from backend.search.refinement.turns import Refiner
 from backend.search.summarizers import Summarizers
+from backend.search.trials import Trials
 from backend.search.vector_cache import VectorCache
 from backend.settings import Settings
 from backend.vector_index import VectorIndex
@@ -111,8 +112,8 @@ def assembled(
             return searcher.hasher
 
         assigner = Assigner(registry, KnownUnits(engine, hasher, pool))
-        randomiser = Randomiser(engine, SystemRandom())
-        searcher = Searcher(single, engine, holder, queries, ranking, orders, marks, assigner, randomiser, pool)
+        trials = Trials(assigner, holder, ranking, Randomiser(engine, SystemRandom()))
+        searcher = Searcher(single, engine, holder, queries, ranking, orders, marks, trials, pool)
         expires = timedelta(hours=settings.session_hours)
         given = settings.refine_policy
         refiner = Refiner(searcher, holder, replay, marks, orders, engine, pool, policies, given, expires)

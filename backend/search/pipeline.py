@@ -13,11 +13,10 @@ from backend.db import session_scope
 from backend.events.repository import ListServed, PageServed, add_page, get_served_list
 from backend.events.unit_keys import HasherHolder
 from backend.events.units import UnitHasher
-from backend.experiments.assignment import LIVE, Assigner, Assignment
 from backend.generations.serving import Serving, ServingHolder
 from backend.metrics import search_stage
 from backend.ml.scoring import Ints
-from backend.search.asked import asked_by, list_served, may_be_randomised
+from backend.search.asked import list_served
 from backend.search.candidates import DEEPEST, DEPTH
 from backend.search.cursor import Cursor, Order, OrderStore
 from backend.search.facets import count_facets
@@ -28,10 +27,10 @@ from backend.search.hydration import hit
 from backend.search.lists import BROWSE_DEPTH, Ask, Listed, Ranking
 from backend.search.pages import fill_page, hits_again
 from backend.search.query_vectors import QueryEncoder, QueryVectors, Question
-from backend.search.randomiser import Randomiser
 from backend.search.refinement.marks import Marks
 from backend.search.schemas import SearchRequest
 from backend.search.served import ListUnknown, Shown, answer, check_same, cursor_behind, numbers_of
+from backend.search.trials import Toss, Trials
 
 
 @dataclass(frozen=True)
@@ -47,10 +46,6 @@ class Wanted:
     kept: bool = True
 
 
-Toss = Callable[[Listed, int], Offered]
-"""What is made of an order, for a page of so many, before it is shown."""
-
-
 class Searcher:
     """Answers searches. Safe to share between threads.
 
@@ -62,8 +57,7 @@ class Searcher:
         ranking: turns vectors into an order.
         orders: keeps orders for further pages.
         marks: what hits of a refined list say of the list before.
-        assigner: who sees what.
-        randomiser: tosses coins for lists.
+        trials: what is tried on whom.
         pool: threads for what need not be waited for.
     """
 
@@ -76,8 +70,7 @@ class Searcher:
         ranking: Ranking,
         orders: OrderStore,
         marks: Marks,
-        assigner: Assigner,
-        randomiser: Randomiser,
+        trials: Trials,
         pool: ThreadPoolExecutor,
     ) -> None:
         self._sessions = sessions
@@ -87,15 +80,23 @@ class Searcher:
         self._ranking = ranking
         self._orders = orders
         self._marks = marks
-        self._assigner = assigner
-        self._randomiser = randomiser
+        self._trials = trials
         self._pool = pool
         self._hashers = HasherHolder(sessions)
 
-    def search(self, request: SearchRequest, picture: bytes | None = None) -> dict[str, Any]:
-        """The answer to ``request``, as ``schemas.SearchResponse`` describes it; ``picture`` is an upload."""
+    def search(self, request: SearchRequest, picture: bytes | None = None, *, is_bot: bool = False) -> dict[str, Any]:
+        """The answer to ``request``, as ``schemas.SearchResponse`` describes it.
+
+        Args:
+            request: what is asked.
+            picture: an upload.
+            is_bot: whether a program asks that says it is one; recorded with the list.
+        """
         started = time.perf_counter()
-        found = self._first_page(request, picture, started) if request.cursor is None else self._next_page(request)
+        if request.cursor is not None:
+            found = self._next_page(request)
+        else:
+            found = self._first_page(request, picture, is_bot, started)
         return found | {"took_ms": taken_since(started)}
 
     def served_again(self, query_id: str) -> dict[str, Any]:
@@ -185,39 +186,14 @@ class Searcher:
                 self._pool.submit(self._orders.keep, served.query_id, order)
         return answer(served, Shown(page.total, cursor, facets, hits))
 
-    def _first_page(self, request: SearchRequest, picture: bytes | None, started: float) -> dict[str, Any]:
-        assignment, serving = self._assigned(request)
+    def _first_page(
+        self, request: SearchRequest, picture: bytes | None, is_bot: bool, started: float
+    ) -> dict[str, Any]:
+        assignment, serving = self._trials.assigned(request)
         ask = self._ask(serving, request, picture)
         wanted = Wanted(request.limit, request.facets, started, kept=not request.partial)
-        served = list_served(serving, request, ask, self.hasher, assignment)
-        return self.serve(serving, ask, served, wanted, toss=self._toss(request, ask, assignment))
-
-    def _assigned(self, request: SearchRequest) -> tuple[Assignment, Serving]:
-        """What a search is assigned to, and what answers it."""
-        assignment = self._assigner.assign(*asked_by(request))
-        wanted = [one for one in (assignment.generation_id, assignment.against) if one is not None]
-        if any(self._holder.arm(one) is None for one in wanted):
-            # an arm that this process does not hold yet, or any more: who is served something else is not in it
-            return LIVE, self._holder.current
-        return assignment, self._holder.arm(assignment.generation_id) or self._holder.current
-
-    def _toss(self, request: SearchRequest, ask: Ask, assignment: Assignment) -> Toss:
-        """What coins make of the order: of at most one randomiser, and only where positions tell something."""
-        if not may_be_randomised(request, ask):
-            return as_listed
-        against = self._holder.arm(assignment.against) if assignment.against is not None else None
-        if against is not None:
-            other = against
-
-            def drafted(listed: Listed, limit: int) -> Offered:
-                theirs = self._ranking.listed(other, ask, need=limit, depth=DEPTH)
-                return self._randomiser.drafted(listed, theirs, limit, other.name)
-
-            return drafted
-        policy = assignment.exploration
-        if policy is None:
-            return as_listed
-        return lambda listed, limit: self._randomiser.explored(listed, limit, policy)
+        served = replace(list_served(serving, request, ask, self.hasher, assignment), is_bot=is_bot)
+        return self.serve(serving, ask, served, wanted, toss=self._trials.toss(request, ask, assignment))
 
     def _next_page(self, request: SearchRequest) -> dict[str, Any]:
         cursor = Cursor.decode(request.cursor or "", self.hasher)

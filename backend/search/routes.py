@@ -7,7 +7,7 @@ from fastapi.responses import Response
 
 from backend.access.dependencies import StorefrontCaller
 from backend.search import uploads
-from backend.search.answers import SearcherDep, as_json, check_voice, check_weights
+from backend.search.answers import SearcherDep, UserAgent, as_json, asked_by_program, check_voice, check_weights
 from backend.search.explanations import routes as explanations
 from backend.search.refinement import policy_routes
 from backend.search.refinement import routes as refinement
@@ -24,7 +24,10 @@ searches = APIRouter(tags=["search"])
     "/v1/search", operation_id="search", response_model=SearchResponse, responses=_ANSWER, openapi_extra=uploads.BODY
 )
 def search(
-    caller: StorefrontCaller, searcher: SearcherDep, request: Annotated[SearchRequest, Body(examples=[SEARCH_EXAMPLE])]
+    caller: StorefrontCaller,
+    searcher: SearcherDep,
+    request: Annotated[SearchRequest, Body(examples=[SEARCH_EXAMPLE])],
+    user_agent: UserAgent = None,
 ) -> Response:
     """Search by words, picture or product, by several of them, or browse by filters alone.
 
@@ -32,7 +35,7 @@ def search(
     """
     check_weights(request, caller)
     check_voice(request)
-    return as_json(searcher.search(request))
+    return as_json(searcher.search(request, is_bot=asked_by_program(caller, user_agent)))
 
 
 @searches.get("/v1/search/{query_id}", operation_id="get_search", response_model=SearchResponse, responses=_ANSWER)

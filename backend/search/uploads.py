@@ -16,7 +16,7 @@ from backend.access.dependencies import SettingsDep, StorefrontCaller
 from backend.access.limits import RateLimiter
 from backend.access.provided import provided
 from backend.errors import BadRequest, RateLimited, Unprocessable
-from backend.search.answers import SearcherDep, as_json, check_voice, check_weights
+from backend.search.answers import SearcherDep, UserAgent, as_json, asked_by_program, check_voice, check_weights
 from backend.search.schemas import SearchRequest
 from backend.search.transcriber import Transcriber
 
@@ -77,6 +77,7 @@ async def search_by_upload(
     audio: Annotated[UploadFile | None, File()] = None,
     request: Annotated[str, Form()] = "{}",
     language: Annotated[str | None, Form(pattern="^[a-z]{2}$")] = None,
+    user_agent: UserAgent = None,
 ) -> Response:
     """Search by an uploaded picture, by a recording of what is looked for, or by both."""
     asked = _parsed(request)
@@ -95,7 +96,8 @@ async def search_by_upload(
         asked = SearchRequest.model_validate(spoken)
     check_voice(asked)
     picture = await image.read() if image is not None else None
-    answer = await run_in_threadpool(searcher.search, asked, picture)
+    by_program = asked_by_program(caller, user_agent)
+    answer = await run_in_threadpool(searcher.search, asked, picture, is_bot=by_program)
     return as_json(answer if heard is None else answer | {"transcript": heard})
 
 

@@ -18,12 +18,13 @@ from backend.events.models import ServedList, ServedPage
 from backend.experiments.models import Experiment, Exploration
 from backend.experiments.registry import Registry
 from backend.generations.models import Generation, GenerationPin
-from backend.generations.serving import ServingHolder
+from backend.generations.serving import Serving, ServingHolder
 from backend.main import create_app
 from backend.ml.clicks.exploration import ExplorationPolicy
 from backend.ml.clicks.logged import logged_order, logged_show_odds
 from backend.search.first_page import Offered
-from backend.search.lists import Listed
+from backend.search.lists import Listed, Ranking
+from backend.search.query_vectors import PictureForgotten
 from backend.search.randomiser import Randomiser
 from backend.settings import Settings
 from tests.fixtures.api import Keys
@@ -298,6 +299,34 @@ class TestWhatVanishes:
         [(_, pages)] = records(shelf, [first["query_id"]])
         assert pages[0].p_show is not None
         assert pages[1].p_show is None
+
+
+def test_an_interleaved_list_can_be_explained(client: TestClient, search: Search) -> None:
+    found = search(text="mug number 5", limit=LIMIT, shopper_id="a1", cohort="both")
+    explained = client.get(f"/v1/search/{found['query_id']}/explain", params={"product_id": ids(found)})
+    assert explained.status_code == 200, explained.text
+
+
+def test_a_search_that_the_other_generation_cannot_answer_is_served_unchanged(
+    search: Search, shelf: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = Ranking.listed
+
+    def only_the_live_one(ranking: Ranking, serving: Serving, *asked: Any, **how: Any) -> Listed:
+        if serving.query_heads.text is not None:
+            raise PictureForgotten("the picture of this search is no longer known")
+        return listed(ranking, serving, *asked, **how)
+
+    monkeypatch.setattr(Ranking, "listed", only_the_live_one)
+    found = search(text="mug number 5", limit=LIMIT, shopper_id="a1", cohort="both")
+    [(served, pages)] = records(shelf, [found["query_id"]])
+    assert (served.coins, pages[0].p_show) == (None, [1.0] * LIMIT)
+
+
+@pytest.mark.parametrize(("agent", "expected"), [("Mozilla/5.0 (X11) Firefox/140.0", False), ("Googlebot/2.1", True)])
+def test_lists_of_programs_are_marked(client: TestClient, shelf: Shop, agent: str, expected: bool) -> None:
+    found = client.post("/v1/search", json={"text": "mug"}, headers={"User-Agent": agent}).json()
+    assert records(shelf, [found["query_id"]])[0][0].is_bot is expected
 
 
 def test_an_arm_that_is_not_held_here_serves_nobody(search: Search, shelf: Shop, client: TestClient) -> None:
