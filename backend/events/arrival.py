@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 from backend.access.callers import Caller, Scope
 from backend.access.dependencies import StorefrontCaller
 from backend.access.provided import provided
+from backend.access.write_keys import TRACKING
 from backend.errors import TooLarge, UnsupportedMedia
 from backend.events.bodies import Sent, unpacked
 from backend.events.bots import is_bot
@@ -18,13 +19,18 @@ from backend.events.tally import EventTally
 from backend.events.units import load_unit_hasher
 from backend.events.verdicts import EventVerdicts, Tracked
 
+KINDS = ("application/json", "text/plain")
+
+MISNAMED = ("application/x-www-form-urlencoded", "application/octet-stream", "")
+"""What SDKs call the JSON that they send, too: RudderStack's for Node says the first of packed batches."""
+
 TallyDep = Annotated[EventTally, Depends(provided(EventTally))]
 
 
 async def _body(request: Request) -> bytes:
     """The body, unless it is declared too large or is of another type."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind not in ("application/json", "text/plain"):
+    if kind not in KINDS and not (request.url.path in TRACKING and kind in MISNAMED):
         raise UnsupportedMedia("events are sent as JSON", found=kind, expected="application/json or text/plain")
     declared = request.headers.get("content-length", "")
     if declared.isascii() and declared.isdigit() and int(declared[:20]) > BYTES_MAX:

@@ -83,7 +83,7 @@ def judge_lists(judged: Sequence[Judged], known: set[str], now: datetime) -> Non
 
 def _all_well(heard: list[Understood], now: datetime) -> list[Judged] | None:
     """All of them in one step, as nearly every batch allows; None where some event is not as it should be."""
-    if any(one.said is None for one in heard):
+    if any(one.not_used for one in heard):
         return None
     try:
         events = _EVENTS.validate_python([one.said for one in heard])
@@ -93,7 +93,7 @@ def _all_well(heard: list[Understood], now: datetime) -> list[Judged] | None:
 
 
 def _checked(heard: Understood, now: datetime) -> Judged:
-    if heard.said is None:
+    if heard.not_used:
         verdict = EventVerdict(
             message_id=heard.message_id, status="ignored", code="not_used", detail=short(heard.not_used, 1000)
         )

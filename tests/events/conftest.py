@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
+from fastapi import FastAPI
 from sqlalchemy import insert
 from sqlalchemy.orm import Session, sessionmaker
 from starlette.testclient import TestClient
@@ -47,9 +48,9 @@ def shared_keys(shared_sessions: sessionmaker[Session]) -> Keys:
 
 
 @pytest.fixture(scope="module")
-def client(
+def shared_app(
     shared_database: str, redis_server: str, milvus_uri: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[TestClient]:
+) -> FastAPI:
     settings = Settings(
         home=tmp_path_factory.mktemp("home"),
         database_url=shared_database,
@@ -57,5 +58,10 @@ def client(
         milvus_uri=milvus_uri,
         log_level="error",
     )
-    with TestClient(create_app(settings), client=("203.0.113.9", 50000)) as client:
+    return create_app(settings)
+
+
+@pytest.fixture(scope="module")
+def client(shared_app: FastAPI) -> Iterator[TestClient]:
+    with TestClient(shared_app, client=("203.0.113.9", 50000)) as client:
         yield client

@@ -19,10 +19,10 @@ class Understood:
 
     Args:
         dialect: whose shape it has.
-        said: the event in the native shape, unchecked; None where it is of a kind that is not used.
-        message_id: what the answer names it by where ``said`` is None.
+        said: the event in the native shape, unchecked; None where it is not used.
+        message_id: what the answer names it by where it is not used.
         sent_at: when the client sent it, by the clock that stamped it; unchecked.
-        not_used: why it is not used.
+        not_used: why an event of its kind is not used; empty where it is.
         user_agent: the shopper's, where a server passes it on.
     """
 
