@@ -66,12 +66,12 @@ def exploring(facts: Facts) -> Check:
     else:
         state = "optional"
         fact = "No session explores, so a click for being good cannot be told from a click for standing first."
-    steps = [Step(say="Let some sessions explore: PUT /v1/exploration with a share")]
+    steps = [Step(say="Let some sessions explore", command="morelike experiment explore --share 0.05")]
     return Check(
         id="exploration",
         title="A few lists explore",
         state=state,
         fact=fact,
         steps=[] if now.share else steps,
-        docs="docs/experiments.md",
+        docs="docs/exploration.md",
     )

@@ -8,12 +8,9 @@ from sqlalchemy.orm import Session
 
 from backend.admin.event_schemas import EventSeen, EventsState, ExperimentState, ExplorationState
 from backend.events.models import Event, EventCount, RefusedEvent, ServedList
-from backend.experiments.models import Experiment, Exploration
-from backend.ml.clicks.exploration import ExplorationPolicy, cost_bound
+from backend.experiments.exploration import read_exploration
+from backend.experiments.models import Experiment
 from backend.settings import Settings
-
-PAGE = 24
-"""Hits of a page unless a search asks for another number."""
 
 Wanted = Literal["all", "accepted", "rejected"]
 
@@ -54,10 +51,8 @@ def events_state(session: Session) -> EventsState:
 
 def exploration_state(session: Session, settings: Settings) -> ExplorationState:
     """The share in use, and the bound on its cost."""
-    row = session.get(Exploration, 1)
-    share = settings.exploration_share if row is None else row.share
-    bound = cost_bound(PAGE, ExplorationPolicy(**(row.policy if row else {}))).share
-    return ExplorationState(share=share, page=PAGE, of_a_list=bound, of_all=share * bound)
+    found = read_exploration(session, settings.exploration_share)
+    return ExplorationState(share=found.share, **found.cost.model_dump())
 
 
 def running_experiments(session: Session) -> list[ExperimentState]:

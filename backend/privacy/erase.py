@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from sqlalchemy import func, select, text
@@ -59,7 +60,7 @@ def _has_events(session: Session, theirs: Theirs) -> bool:
 
 def _forget_refused(session: Session, named: Sequence[str]) -> int:
     """Delete refused events that name one of these ids. There are a thousand at most, each of 2 KB."""
-    spelled = [json.dumps(one, ensure_ascii=ascii_only) for one in named for ascii_only in (True, False)]
+    spelled = [way(one) for one in named for way in (json.dumps, partial(json.dumps, ensure_ascii=False), repr)]
     rows = session.scalars(select(RefusedEvent)).all() if spelled else []
     gone = [row for row in rows if any(one in row.payload or one in row.detail for one in spelled)]
     for row in gone:
