@@ -31,6 +31,7 @@ IMAGES_MAX = 50
 """Most pictures one product has."""
 
 _EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 def _storable(value: str) -> str:
@@ -40,7 +41,7 @@ def _storable(value: str) -> str:
 
 
 def _on_one_line(value: str) -> str:
-    if any(ord(character) < 32 or ord(character) == 127 for character in value):
+    if _CONTROL.search(value):
         raise ValueError("text without control characters")
     return value
 
