@@ -75,7 +75,7 @@ def measure(engine: Engine, port: int, lists: list[str], events: int, rounds: in
     with engine.connect() as connection:
         kept = connection.execute(text("SELECT count(*), count(DISTINCT message_id) FROM events")).one()
     expected = clients * BATCH + 2 * rounds * events
-    print(f"\nmedian share {np.median(shares):.2f}; rows {kept[0]:,} of {expected:,}, all ids different: {kept[0] == kept[1]}")
+    print(f"\nmedian share {np.median(shares):.2f}; {kept[0]:,} rows with {kept[1]:,} different ids, of {expected:,}")
     return bool(np.median(shares) >= LEAST_SHARE and tuple(kept) == (expected, expected))
 
 

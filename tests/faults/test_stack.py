@@ -8,16 +8,21 @@ import stat
 import subprocess
 import sys
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
 import psutil
 import pytest
 import redis
+from sqlalchemy import insert, select
 
 from backend.db import connect, session_factory
+from backend.events.models import Event, ServedList
+from backend.events.query_ids import new_query_id
 from backend.generations.audit import compare
 from backend.generations.repository import live_build
 from backend.vector_index import VectorIndex
+from tests.faults.event_storm import Storm, database, kept, send
 from tests.fixtures.stacks import CHILDREN, PATIENCE_S, RunningStack, wait_for
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
@@ -57,6 +62,40 @@ def test_a_killed_child_comes_back_and_nothing_is_lost(stack: RunningStack, chil
     wait_for(lambda: searchable(stack), "the product is found")
     assert stack.process is not None
     assert stack.process.poll() is None
+
+
+def test_events_sent_ten_times_are_kept_once_while_api_and_database_are_killed(stack: RunningStack) -> None:
+    storm = Storm(stack, "short", batches=10, size=20)
+    storm.run(["api", "postgres"])
+    with database(stack) as sessions, sessions() as session:
+        rows = kept(session, "short")
+    assert len(rows) == len(set(rows))
+    assert set(rows) == storm.ids
+
+
+def test_early_events_get_their_list_and_purchases_the_click_before_them(stack: RunningStack) -> None:
+    query_id, now = new_query_id(), datetime.now(UTC)
+    shopper = {"product_id": "p1", "shopper_id": "anna"}
+    bought = {"type": "purchase", "currency": "EUR", "items": [{"product_id": "p1", "quantity": 1, "price": 12.5}]}
+    sent = [
+        {**shopper, "message_id": "early", "type": "click", "query_id": query_id, "timestamp": now.isoformat()},
+        {"message_id": "bought", "shopper_id": "anna", **bought},
+    ]
+    status, answer = send(stack, sent)
+    assert (status, answer["accepted"]) == (202, 2), answer
+    with database(stack) as sessions, sessions() as session:
+
+        def found() -> list[tuple[str, str, str | None]]:
+            session.rollback()
+            rows = select(Event.message_id, Event.attribution, Event.query_id).order_by(Event.message_id)
+            return [(*row,) for row in session.execute(rows.where(Event.message_id.in_(["early", "bought"])))]
+
+        assert found() == [("bought", "pending", None), ("early", "pending", query_id)]
+        served = {"query_id": query_id, "generation_id": 1, "request": {}, "total": 1, "total_is": "exact"}
+        session.execute(insert(ServedList).values(served))
+        session.commit()
+        joined = [("bought", "joined", query_id), ("early", "given", query_id)]
+        wait_for(lambda: found() == joined, "the sweep joins both")
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="no curl on this machine")
