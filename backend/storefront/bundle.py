@@ -47,6 +47,9 @@ MODULES = (
 )
 """In the order in which they need one another. They share one scope, so a name is declared in one of them only."""
 
+INSTANTSEARCH_MODULES = ("asked.js", "answered.js", "connection.js")
+"""Of the second script, which needs the first one on its page."""
+
 _IMPORT = re.compile(r"^import .*?;\n", re.MULTILINE)
 _EXPORT = re.compile(r"^export ", re.MULTILINE)
 
@@ -58,18 +61,33 @@ def script(*, transcribes: bool = False) -> Asset:
     Args:
         transcribes: this server turns recordings into words, so that a page may record.
     """
-    folder = STATIC / "morelike"
-    style = (folder / "style.css").read_text("utf-8")
-    parts = [
-        f"/* Morelike {version('morelike')}, Apache-2.0. One file, no dependencies; docs/storefront.md says how. */",
-        "(() => {",
-        '"use strict";',
+    style = (STATIC / "morelike" / "style.css").read_text("utf-8")
+    return _joined(
+        "One file, no dependencies; docs/storefront.md says how.",
         f"const STYLE = {json.dumps(style)};",
         f"const TRANSCRIBES = {json.dumps(transcribes)};",
-        *(_EXPORT.sub("", _IMPORT.sub("", (folder / name).read_text("utf-8"))) for name in MODULES),
-        "})();\n",
-    ]
-    return asset("\n".join(parts).encode(), "js")
+        *_classic("morelike", MODULES),
+    )
+
+
+@cache
+def instantsearch_script() -> Asset:
+    """``morelike-instantsearch.js``: adds ``Morelike.instantSearch`` to a page that has ``morelike.js``."""
+    return _joined(
+        "For InstantSearch; docs/instantsearch.md says how.", *_classic("instantsearch", INSTANTSEARCH_MODULES)
+    )
+
+
+def _classic(folder: str, names: tuple[str, ...]) -> list[str]:
+    """Modules without what a classic script does not know."""
+    sources = ((STATIC / folder / name).read_text("utf-8") for name in names)
+    return [_EXPORT.sub("", _IMPORT.sub("", source)) for source in sources]
+
+
+def _joined(about: str, *parts: str) -> Asset:
+    """One script with a scope of its own."""
+    head = f"/* Morelike {version('morelike')}, Apache-2.0. {about} */"
+    return asset("\n".join([head, "(() => {", '"use strict";', *parts, "})();\n"]).encode(), "js")
 
 
 @cache

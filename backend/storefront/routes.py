@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from backend.access.dependencies import BlobsDep, SessionDep, SettingsDep, StorefrontCaller
 from backend.assets import Packing, SeenTag, send, send_page
 from backend.errors import NotFound
-from backend.storefront.bundle import page_files, script
+from backend.storefront.bundle import instantsearch_script, page_files, script
 from backend.storefront.keyword_count import count_titles
 from backend.storefront.pictures import Width, original, scaled
 
@@ -58,6 +58,12 @@ def morelike_script(settings: SettingsDep, seen: SeenTag = None, packing: Packin
     """The search for any page."""
     asset = script(transcribes=settings.transcriber_url is not None)
     return send(asset, seen, packing, REVALIDATED, PUBLIC)
+
+
+@router.get("/morelike-instantsearch.js", include_in_schema=False)
+def morelike_instantsearch_script(seen: SeenTag = None, packing: Packing = "") -> Response:
+    """What lets InstantSearch search here; it stands behind ``morelike.js`` on the page."""
+    return send(instantsearch_script(), seen, packing, REVALIDATED, PUBLIC)
 
 
 _IMAGE_ANSWERS: dict[int | str, dict[str, Any]] = {

@@ -12,8 +12,10 @@ import wave
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
@@ -82,12 +84,18 @@ class Stack:
             return create_key(session, name="browser test", scope=Scope.STOREFRONT, origins=[origin]).secret
 
 
-@pytest.fixture(scope="package")  # ends with these tests: its event loop and its collections are in others' way
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    """The installed Chromium with a profile of its own."""
+def chromium() -> str:
+    """The installed Chromium; without one the test is skipped."""
     program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if program is None:
         pytest.skip("no Chromium is installed")
+    return program
+
+
+@pytest.fixture(scope="package")  # ends with these tests: its event loop and its collections are in others' way
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """The installed Chromium with a profile of its own."""
+    program = chromium()
     home = tmp_path_factory.mktemp("chromium")
     microphone = home / "microphone.wav"
     microphone.write_bytes(someone_speaking())
@@ -259,3 +267,50 @@ def kept_picture(tmp_path: Path, product_number: int) -> tuple[str, Path]:
     path = tmp_path / name
     path.write_bytes(drawing(name, item))
     return product.id, path
+
+
+Serve = Callable[..., str]
+
+
+@pytest.fixture
+def serve(stack: Stack) -> Iterator[Serve]:
+    """Serves a page, and others by their paths, from an origin of its own under the policy of docs/storefront.md.
+
+    In a page, ``API`` stands for the address of the API, ``KEY`` for a key that lists the origin, ``PRODUCT`` for the
+    ``id`` in the page's address. Returns the origin.
+    """
+    api = stack.url
+    policy = f"default-src 'none'; script-src {api}; connect-src {api}; img-src {api} data:; style-src 'none'"
+    servers: list[ThreadingHTTPServer] = []
+    pages: dict[str, str] = {}
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            address = urlsplit(self.path)
+            page = pages.get(address.path, pages["/"])
+            self.send_response(200)
+            kind = "javascript" if address.path.endswith(".js") else "html"
+            self.send_header("Content-Type", f"text/{kind}; charset=utf-8")
+            if "<script>" not in page:
+                self.send_header("Content-Security-Policy", policy)
+            self.end_headers()
+            named = parse_qs(address.query).get("id", ["PRODUCT"])[0]
+            self.wfile.write(page.replace("PRODUCT", named).encode())
+
+        def log_message(self, *_: object) -> None:
+            """Not to the terminal."""
+
+    def served(page: str, others: dict[str, str] | None = None) -> str:
+        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        servers.append(server)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        origin = f"http://127.0.0.1:{server.server_port}"
+        key = stack.key_for(origin)
+        for path, one in {"/": page, **(others or {})}.items():
+            pages[path] = one if path.endswith(".js") else one.replace("KEY", key).replace("API", stack.url)
+        return origin
+
+    yield served
+    for server in servers:
+        server.shutdown()
+        server.server_close()

@@ -1,54 +1,16 @@
 """morelike.js on somebody else's page, which lives on another origin."""
 
 import re
-import threading
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.conftest import OpenTab, Stack, settled
+from tests.browser.conftest import OpenTab, Serve, Stack, settled
 
 pytestmark = pytest.mark.browser
 
-Serve = Callable[[str], str]
 EXAMPLE = Path(__file__).parents[2] / "examples" / "own-page.html"
-
-
-@pytest.fixture
-def serve(stack: Stack) -> Iterator[Serve]:
-    """Serves one page from an origin of its own, under the policy that docs/storefront.md gives; its address."""
-    api = stack.url
-    policy = f"default-src 'none'; script-src {api}; connect-src {api}; img-src {api} data:; style-src 'none'"
-    servers: list[ThreadingHTTPServer] = []
-    pages: dict[str, str] = {}
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.send_header("Content-Type", "text/html; charset=utf-8")
-            if "<script>" not in pages["/"]:
-                self.send_header("Content-Security-Policy", policy)
-            self.end_headers()
-            self.wfile.write(pages["/"].encode())
-
-        def log_message(self, *_: object) -> None:
-            """Not to the terminal."""
-
-    def served(page: str) -> str:
-        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        servers.append(server)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        origin = f"http://127.0.0.1:{server.server_port}"
-        pages["/"] = page.replace("KEY", stack.key_for(origin)).replace("API", stack.url)
-        return origin
-
-    yield served
-    for server in servers:
-        server.shutdown()
-        server.server_close()
 
 
 PAGE = """<!doctype html><html lang="en"><head><title>Mine</title><link rel="icon" href="data:,"></head><body>

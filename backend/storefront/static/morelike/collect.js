@@ -2,7 +2,7 @@
 
 import {Consent, Identity} from "./consent.js";
 import {Exposure, columnsOf} from "./exposure.js";
-import {listOfProduct, rememberList, takeList} from "./lists.js";
+import {listOfProduct, rememberList, takeList, withList} from "./lists.js";
 import {forget, keep, recall} from "./memory.js";
 import {Outbox} from "./outbox.js";
 
@@ -62,6 +62,11 @@ export class Collector {
     if (!this.consent.given || !queryId) return;
     rememberList(productId, queryId);
     if (away) keep(AWAY, {product_id: productId, query_id: queryId, at: Date.now()}, "sessionStorage");
+  }
+
+  /** The address `url` of a product's own page, with the list `queryId` in it that it is opened from where that may be told. */
+  linked(url, queryId) {
+    return this.consent.given ? withList(url, queryId) : url;
   }
 
   /** Its page is looked at from now on; the page before it is not any more. The list may be known from the address or from before. */

@@ -9,6 +9,8 @@ import {failedMessage} from "./messages.js";
 import {facetName, money} from "./texts.js";
 import {Thumbs} from "./thumbs.js";
 
+const MOST_SIMILAR = 12;  // side by side in one strip
+
 export class ProductPage {
   /**
    * `on` has: close(), left(), open(hit, event, list), similar(product), judge(product, value), say({text, product, parts}), explain(id),
@@ -40,7 +42,7 @@ export class ProductPage {
     this.element.scrollTop = 0;
     try {
       this.#show(await this.client.product(id, {signal}));
-      const {hits, query_id: list} = await this.client.similar(id, {limit: 12, ...this.on.asker(), signal});
+      const {hits, query_id: list} = await this.client.similar(id, {limit: MOST_SIMILAR, layout: "grid", columns: MOST_SIMILAR, ...this.on.asker(), signal});
       this.#showSimilar(hits.filter((hit) => hit.product_id !== id), list);
     } catch (error) {
       if (!signal.aborted) this.#failed(error, known);
@@ -190,7 +192,7 @@ export class ProductPage {
 
   #showSimilar(hits, list) {
     if (hits.length === 0) return;
-    const cards = hits.map((hit) => h("li", {class: "mini"}, h("a", {
+    const cards = hits.map((hit) => h("li", {class: "mini", "data-product": hit.product_id}, h("a", {
       href: this.hrefOf(hit), onclick: (event) => this.on.open(hit, event, list), onauxclick: (event) => event.button === 1 && this.on.open(hit, event, list),
     }, h("span", {class: "card-picture"}, picture(hit.product.image, {client: this.client, alt: "", sizes: "10rem", widths: [160, 320], texts: this.texts})),
     h("span", {class: "card-title"}, hit.product.title), h("span", {class: "price"}, money(hit.product.price, hit.product.currency, this.locale)))));

@@ -108,7 +108,8 @@ export class Refiner {
     const settled = shop.view.busy(true);
     try {
       await shop.collector.settled();
-      return await shop.client.refine(parent, {...said, ...shop.asker()}, {signal});
+      const {user_id: _, ...asker} = shop.asker();  // the list that is refined knows who is signed in
+      return await shop.client.refine(parent, {...said, ...asker}, {signal});
     } catch (error) {
       if (signal.aborted) return undefined;
       shop.accept(shop.answer, shop.hits);

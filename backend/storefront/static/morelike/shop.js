@@ -4,7 +4,6 @@ import {Morelike, MorelikeError, safeUrl} from "./client.js";
 import {Collector} from "./collect.js";
 import {isPlainClick} from "./elements.js";
 import {Journey} from "./journey.js";
-import {withList} from "./lists.js";
 import {Pictures, readPicture} from "./picture.js";
 import {ProductPage} from "./product.js";
 import {Refiner} from "./refiner.js";
@@ -16,6 +15,7 @@ import {View} from "./view.js";
 import {Ear} from "./voice.js";
 
 const DEFAULT_LIMIT_WAIT_S = 5;
+const MOST_LOCALE = 16;
 
 export class Shop {
   constructor(target, options = {}) {
@@ -283,7 +283,11 @@ export class Shop {
   }
 
   #request(state, partial) {
-    return {...toRequest(state), ...this.asker(), ...(partial && {partial: true})};
+    const {columns} = this.view.grid;
+    return {
+      ...toRequest(state), ...this.asker(), locale: this.language.slice(0, MOST_LOCALE), ...(partial && {partial: true}),
+      ...(columns && {layout: columns > 1 ? "grid" : "list", columns}),
+    };
   }
 
   /** A picture, a web address of one, or one of the shop's own cards was dropped, pasted or picked. */
@@ -303,7 +307,7 @@ export class Shop {
     const own = this.#ownPage(hit);
     const stays = !isPlainClick(event);  // it opens in a tab of its own
     this.collector.clicked(hit.product_id, list, {stays, away: own !== null && !stays});
-    if (own && this.collector.consent.given) event.currentTarget.href = withList(own, list);
+    if (own) event.currentTarget.href = this.collector.linked(own, list);
     if (own || stays) return;
     event.preventDefault();
     this.tell("product", {hit});
@@ -312,8 +316,8 @@ export class Shop {
   }
 
   #look(productId, known, list) {
-    this.collector.looking(productId, list);
     this.page.open(productId, known);
+    this.collector.looking(productId, list);  // it is in sight from now on
   }
 
   #leftProduct() {
