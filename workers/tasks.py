@@ -16,6 +16,7 @@ from backend.events.behaviour import forget_old_marks, mark_programs
 from backend.events.judging import OLDEST
 from backend.events.partitions import keep_partitions
 from backend.events.recording import forget_old_ids
+from backend.events.refusals import forget_old_refusals
 from backend.events.unit_keys import renew_unit_keys
 from backend.experiments.forgetting import forget_units_of
 from backend.experiments.pins import pin_holdout
@@ -143,6 +144,7 @@ def _look_after_shoppers(made: Components) -> None:
         with session_scope(made.sessions) as session:
             forget_erased_units(session, days)
             forget_pictures(session, days)
+            forget_old_refusals(session)
 
 
 @shared_task(name=SWEEP, bind=True)

@@ -49,9 +49,12 @@ class Judged:
     @property
     def named(self) -> list[str]:
         """The ids of lists that it names."""
-        if self.event is None:
+        event = self.event
+        if event is None:
             return []
-        said = [self.event.query_id, self.event.next_query_id, *(item.query_id for item in self.event.items or ())]
+        if event.items is None and event.next_query_id is None:  # nearly always
+            return [] if event.query_id is None else [event.query_id]
+        said = [event.query_id, event.next_query_id, *(item.query_id for item in event.items or ())]
         return [query_id for query_id in said if query_id is not None]
 
     def refuse(self, code: Code, detail: str) -> None:

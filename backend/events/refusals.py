@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import orjson
-from sqlalchemy import insert, text
+from sqlalchemy import delete, func, insert, text
 from sqlalchemy.orm import Session
 
 from backend.events.judging import UNITS
@@ -13,6 +14,8 @@ from backend.events.models import RefusedEvent
 
 KEPT = 1000
 """How many are remembered, the newest."""
+
+KEPT_FOR = timedelta(days=30)
 
 KEPT_A_REQUEST = 20
 """How many of one request: a client that sends nonsense must not push out what others sent."""
@@ -57,6 +60,12 @@ def remember(session: Session, refused: Sequence[Refusal]) -> None:
         ),
         {"kept": KEPT},
     )
+
+
+def forget_old_refusals(session: Session) -> int:
+    """Forget what was refused more than ``KEPT_FOR`` ago; how much it was."""
+    gone = delete(RefusedEvent).where(RefusedEvent.received_at < func.now() - KEPT_FOR).returning(RefusedEvent.id)
+    return len(session.scalars(gone).all())
 
 
 def payload_of(sent: Any) -> str:

@@ -110,6 +110,7 @@ _MUST_SAY: dict[str, tuple[str, ...]] = {
     "reformulation": ("query_id", "next_query_id"),
     "search": (),
 }
+_A_PRODUCT = ("product_id",)
 _SELDOM = frozenset(name for names in _SAYS.values() for name in names)
 """Fields that only some types have."""
 
@@ -180,11 +181,12 @@ class EventIn(BaseModel):
 
     @model_validator(mode="after")
     def _says_what_its_type_says(self) -> Self:
-        said = {name for name in self.model_fields_set if getattr(self, name) is not None}
-        for name in sorted((said & _SELDOM) - _SAYS[self.type]):
-            raise ValueError(f"{name} with another type: a {self.type} has none")
-        for name in _MUST_SAY.get(self.type, ("product_id",)):
-            if name not in said:
+        told = self.model_fields_set & _SELDOM
+        for name in sorted(told - _SAYS[self.type]):
+            if getattr(self, name) is not None:
+                raise ValueError(f"{name} with another type: a {self.type} has none")
+        for name in _MUST_SAY.get(self.type, _A_PRODUCT):
+            if getattr(self, name) is None:
                 raise ValueError(f"a {self.type} with {name}")
         if self.type in _CHECKS:
             _CHECKS[self.type](self)

@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 from httpx import Response
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session, sessionmaker
 from starlette.testclient import TestClient
 
 from backend.access.provided import lookup
 from backend.db import session_scope
 from backend.events.models import Event, EventCount, RefusedEvent
-from backend.events.refusals import KEPT, KEPT_A_REQUEST, PAYLOAD_BYTES_MAX
+from backend.events.refusals import KEPT, KEPT_A_REQUEST, KEPT_FOR, PAYLOAD_BYTES_MAX, forget_old_refusals
 from backend.events.schemas import BYTES_MAX
 from backend.events.tally import EventTally
 from tests.events.conftest import LIST
@@ -338,6 +338,9 @@ def test_what_was_refused_is_remembered_without_whom_it_names_and_within_bounds(
     client.post("/v1/events", json=[event("dwell")], headers=shared_keys.storefront)
     assert len(refused()) == KEPT
     assert refused()[-1].detail.startswith("event")
+    with session_scope(shared_sessions) as session:
+        session.execute(update(RefusedEvent).values(received_at=datetime.now(UTC) - KEPT_FOR))
+        assert forget_old_refusals(session) == KEPT
 
 
 def test_verdicts_are_counted(
