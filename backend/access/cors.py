@@ -1,5 +1,7 @@
 """Which web pages may use the API: those of the origins that a live storefront key lists, and its own."""
 
+import re
+
 from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -9,19 +11,16 @@ from backend.access.identify import CALLER
 from backend.access.keyring import Keyring
 from backend.access.problems import answer_headers, refuse
 from backend.access.provided import lookup
+from backend.access.write_keys import TRACKING
 from backend.errors import Forbidden, Unavailable
 from backend.metrics import REFUSED
 
 PREFLIGHT_MAX_AGE_S = 7200  # the most that Chromium honours
 ALLOWED_METHODS = "GET, POST, PUT, DELETE"
-ALLOWED_HEADERS = "Authorization, Content-Type, X-Request-ID, AnonymousId"  # the last one is RudderStack's
+ALLOWED_HEADERS = "Authorization, Content-Type, X-Request-ID"
 EXPOSED_HEADERS = "X-Request-ID, Retry-After, RateLimit, RateLimit-Policy"
 
-_PREFLIGHT = {
-    "Access-Control-Allow-Methods": ALLOWED_METHODS,
-    "Access-Control-Allow-Headers": ALLOWED_HEADERS,
-    "Access-Control-Max-Age": str(PREFLIGHT_MAX_AGE_S),
-}
+_HEADER_NAMES = re.compile(r"[A-Za-z0-9-]{1,64}(\s*,\s*[A-Za-z0-9-]{1,64}){0,31}")
 
 
 class Cors:
@@ -62,7 +61,7 @@ class Cors:
         if allowed:
             answer_headers(scope).update(_sharing(origin))
         if is_preflight and allowed:
-            await Response(status_code=204, headers=_PREFLIGHT)(scope, receive, send)
+            await Response(status_code=204, headers=_preflight(scope["path"], headers))(scope, receive, send)
         elif not allowed and (is_preflight or caller is not None):
             REFUSED.labels("origin").inc()
             await refuse(_not_allowed(origin), scope, receive, send)
@@ -84,6 +83,19 @@ def _not_allowed(origin: str) -> Forbidden:
         found=origin,
         expected="an origin that the storefront key lists (`morelike key create --origin`)",
     )
+
+
+def _preflight(path: str, headers: Headers) -> dict[str, str]:
+    """What a page of an allowed origin may send."""
+    # analytics SDKs add headers of their own (RudderStack's AnonymousId, SentAt, Rsa-…), more with every version, which
+    # nobody reads: at their doors whatever they ask for is allowed
+    asked = headers.get("access-control-request-headers", "")
+    named = asked if path in TRACKING and _HEADER_NAMES.fullmatch(asked) else ALLOWED_HEADERS
+    return {
+        "Access-Control-Allow-Methods": ALLOWED_METHODS,
+        "Access-Control-Allow-Headers": named,
+        "Access-Control-Max-Age": str(PREFLIGHT_MAX_AGE_S),
+    }
 
 
 def _sharing(origin: str) -> dict[str, str]:
