@@ -36,6 +36,7 @@ from backend.events import routes as events
 from backend.events import tracking
 from backend.events.partitions import keep_partitions
 from backend.events.tally import EventTally
+from backend.events.unit_keys import HasherHolder
 from backend.experiments import routes as experiments
 from backend.experiments.registry import Registry
 from backend.failures import answer_failures
@@ -150,7 +151,8 @@ async def _make_components(app: FastAPI, settings: Settings, closing: AsyncExitS
     readiness = Readiness(_checks(engine, index, holder, searcher))
     queue = Queue(redis_url)
     tally = closing.enter_context(EventTally(sessions))
-    provide(app, settings, sessions, queue, BlobStore(settings.blob_dir), tally, *_door(settings, queue, closing))
+    provide(app, settings, sessions, queue, BlobStore(settings.blob_dir), *_door(settings, queue, closing))
+    provide(app, tally, HasherHolder(sessions))
     provide(app, keyring, limiter, index, holder, registry, searcher, refiner, explainer, transcriber, readiness)
 
 

@@ -16,7 +16,7 @@ from backend.events.bots import is_bot
 from backend.events.intake import Sender, take_events
 from backend.events.schemas import BYTES_MAX
 from backend.events.tally import EventTally
-from backend.events.units import load_unit_hasher
+from backend.events.unit_keys import HasherHolder
 from backend.events.verdicts import EventVerdicts, Tracked
 
 KINDS = ("application/json", "text/plain")
@@ -24,6 +24,7 @@ KINDS = ("application/json", "text/plain")
 MISNAMED = ("application/x-www-form-urlencoded", "application/octet-stream", "")
 """What SDKs call the JSON that they send, too: RudderStack's for Node says the first of packed batches."""
 
+HashersDep = Annotated[HasherHolder, Depends(provided(HasherHolder))]
 TallyDep = Annotated[EventTally, Depends(provided(EventTally))]
 
 
@@ -46,22 +47,23 @@ BodyDep = Annotated[bytes, Depends(_body)]
 class Arrival:
     """Where events arrive: takes them in for the caller, and counts the verdicts once they are on the disk."""
 
-    def __init__(self, request: Request, caller: StorefrontCaller, tally: TallyDep) -> None:
+    def __init__(self, request: Request, caller: StorefrontCaller, tally: TallyDep, hashers: HashersDep) -> None:
+        self._hashers = hashers
         self._headers = request.headers
         self._caller: Caller = caller
         self._tally = tally
 
     def take(self, session: Session, sent: Sent) -> EventVerdicts:
         """The verdicts on ``sent``."""
-        verdicts, counts = take_events(session, sent, self._sender(session))
+        verdicts, counts = take_events(session, sent, self._sender())
         event.listen(session, "after_commit", lambda _session: self._tally.add(counts), once=True)
         return verdicts
 
-    def _sender(self, session: Session) -> Sender:
+    def _sender(self) -> Sender:
         # a shop's server sends for its shoppers, under its own name
         by_page = self._caller.scope is Scope.STOREFRONT
         return Sender(
-            load_unit_hasher(session),
+            self._hashers.current,
             is_bot=by_page and is_bot(self._headers.get("user-agent")),
             key_id=self._caller.key_id,
             origin=self._headers.get("origin"),
