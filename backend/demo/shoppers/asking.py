@@ -40,6 +40,9 @@ OWN_WORDS: dict[str, tuple[str, ...]] = {
 }
 """Words for kinds and colours that no caption of the demo encoder's training had."""
 
+NAMED: tuple[str, ...] = ("colour", "pattern", "second", "size", "material", "detail")
+"""Groups of features that a search can name beside the kind."""
+
 _CONCEPTS = re.compile(rf"\b(?:{'|'.join(sorted(OWN_WORDS, key=len, reverse=True))})\b")
 
 
@@ -58,7 +61,8 @@ class WishBook:
     Args:
         products: of the demo's catalogue; each wish describes one of them.
         words: plain, or the shoppers' own.
-        open_groups: groups of features that are never named, such as colour: there, taste decides.
+        named: groups of features ("colour") that are named beside the kind.
+        most: most features that are named beside the kind; every other search names one less, but one at least.
         count: how many different searches there are.
         seed: the same seed gives the same searches.
         zipf: searches are asked in proportion to rank^-zipf.
@@ -69,17 +73,19 @@ class WishBook:
         products: Sequence[Product],
         words: Words,
         *,
-        open_groups: frozenset[str] = frozenset(),
+        named: Sequence[str] = NAMED,
+        most: int = 3,
         count: int = 200,
         seed: int = 1,
         zipf: float = 0.8,
     ) -> None:
         random = Random(f"wishes {seed}")
         self._words = words
-        self._open = open_groups
+        self._named = frozenset(("kind", *named))
+        self._most = most
         wishes: dict[str, Wish] = {}
         for number in range(20 * count):  # more than one try in twenty gives a search that is new
-            wish = self._wish(random.choice(products).item, random, most=2 if number % 2 else 3)
+            wish = self._wish(random.choice(products).item, random, max(1, most - number % 2))
             wishes.setdefault(wish.text, wish)
             if len(wishes) == count:
                 break
@@ -104,7 +110,7 @@ class WishBook:
 
     def _nameable(self, item: Item) -> frozenset[str]:
         plain = {"pattern:plain"}
-        return frozenset(name for name in item.features - plain if name.split(":")[0] not in self._open)
+        return frozenset(name for name in item.features - plain if name.split(":")[0] in self._named)
 
     def _wish(self, item: Item, random: Random, most: int) -> Wish:
         kind = f"kind:{item.kind}"

@@ -102,8 +102,10 @@ def simulate(
 def _shopping(crowd: Crowd, door: Door, on_list: Callable[[ListDone], None]) -> Shopping:
     """What sessions need. What a population loves is never named in a search: there, taste decides."""
     chosen = products(crowd.products, DEMO_SEED)
-    loved = frozenset(name.split(":")[0] for one in crowd.world.populations for name in one.loves)
+    world = crowd.world
+    loved = {name.split(":")[0] for one in world.populations for name in one.loves}
+    named = [group for group in world.named if group not in loved]
     wishes = WishBook(
-        chosen, crowd.world.words, open_groups=loved, count=crowd.wishes, seed=crowd.seed, zipf=crowd.zipf
+        chosen, world.words, named=named, most=world.most, count=crowd.wishes, seed=crowd.seed, zipf=crowd.zipf
     )
     return Shopping(door, wishes, PlantedTruth(chosen, crowd.world.taste), on_list, crowd.page)

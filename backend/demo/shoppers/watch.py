@@ -61,10 +61,10 @@ class Watch:
 def view(done: ListDone, tally: Tally, products: dict[str, Product], *, clicks: bool = True) -> RenderableType:
     """The grid of one list above the counts of all lists so far."""
     context = done.population.context
-    who = f"{done.population.name} · {context.device} · {context.columns} column{'s' if context.columns > 1 else ''}"
+    who = f"{done.population.name} · {context.columns} column{'s' if context.columns > 1 else ''}"
     cohort = f" · loves {context.cohort}" if context.cohort else ""
     asked = Text.assemble(("“", "dim"), (done.wish.text, "bold"), ("”", "dim"), (f"   {who}{cohort}", "dim"))
-    grid = _grid(done, products, clicks=clicks)
+    grid = _grid(done, tally, products, clicks=clicks)
     return Group(Panel(grid, title=asked, subtitle=_counts(tally), padding=(0, 1)), _curve(tally))
 
 
@@ -77,24 +77,31 @@ def _counts(tally: Tally) -> str:
     )
 
 
-def _grid(done: ListDone, products: dict[str, Product], *, clicks: bool) -> RenderableType:
+def _grid(done: ListDone, tally: Tally, products: dict[str, Product], *, clicks: bool) -> RenderableType:
     columns = done.population.context.columns
     table = Table.grid(padding=(0, 2), expand=True)
     for _ in range(columns):
         table.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
-    cells = [_card(done, place, products, clicks=clicks) for place in range(min(len(done.product_ids), columns * ROWS))]
+    count = min(len(done.product_ids), columns * ROWS)
+    cells = [_card(done, place, _eye(done, place, tally), products, clicks=clicks) for place in range(count)]
     for begin in range(0, len(cells), columns):
         row = cells[begin : begin + columns]
         table.add_row(*row, *[Text("")] * (columns - len(row)))
     return table if cells else Align.center(Text("nothing was found", "dim"))
 
 
-def _card(done: ListDone, place: int, products: dict[str, Product], *, clicks: bool) -> Text:
-    """What is done with one product: an eye where it was looked at, what came of it, and what it is."""
+def _eye(done: ListDone, place: int, tally: Tally) -> tuple[str, str]:
+    """Whether a place was looked at; eyes fade with how seldom that place has been, so far."""
+    if done.acts.examined[0, place]:
+        share = tally.done_at["examined"][place] / max(tally.shown_at[place], 1)
+        bright = round(90 + 165 * share)
+        return "● ", f"rgb({bright // 3},{bright},{bright})"
+    return ("○ ", "dim") if done.acts.viewed[0, place] else ("· ", "grey23")
+
+
+def _card(done: ListDone, place: int, eye: tuple[str, str], products: dict[str, Product], *, clicks: bool) -> Text:
+    """What is done with one product: whether it was looked at, what came of it, and what it is."""
     acts, product = done.acts, products.get(done.product_ids[place])
-    eye = (
-        ("● ", "bold cyan") if acts.examined[0, place] else ("○ ", "dim") if acts.viewed[0, place] else ("· ", "grey23")
-    )
     sign = _sign(done, place) if clicks else ("  ", "")
     if product is None:
         return Text.assemble(eye, sign, (done.product_ids[place], "dim"))

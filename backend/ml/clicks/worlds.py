@@ -64,6 +64,8 @@ class World:
         populations: who comes.
         words: how they ask: in plain words, which the demo encoder knows, or in words of their own, which it has
             never met: a strong and a weak production ranker.
+        named: groups of features that searches name beside the kind; what somebody loves is never named.
+        most: most features that a search names beside the kind.
         strength: of the production ranker over planted vectors: 1 ranks by truth, 0 knows nothing of the shift.
         taste: weight of what a population loves in the grade of a product, 0 to 1.
     """
@@ -72,6 +74,8 @@ class World:
     about: str
     populations: tuple[Population, ...]
     words: Words = "plain"
+    named: tuple[str, ...] = ("colour", "pattern", "second", "size", "material", "detail")
+    most: int = 3
     strength: float = 0.3
     taste: float = 0.0
 
@@ -156,8 +160,10 @@ _ALL = (
     ),
     World(
         "strong",
-        "Plain words that the encoder knows, and no taste: there is little to learn.",
+        "A kind with a colour or a detail, in plain words, and no taste: there is little to learn.",
         _everyday(),
+        named=("colour", "detail"),
+        most=1,
         strength=0.97,
     ),
     World(

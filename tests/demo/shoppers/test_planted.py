@@ -72,11 +72,12 @@ def test_searches_name_features_of_their_product_and_only_those(words: Any) -> N
     assert ("plush toy" in text) == (words == "plain")
 
 
-def test_what_is_loved_is_never_named() -> None:
-    book = WishBook(SHOP, "plain", open_groups=frozenset({"colour"}), count=100)
+def test_only_what_may_be_named_is_named() -> None:
+    book = WishBook(SHOP, "plain", named=("size", "material", "detail"), most=2, count=100)
     rng = np.random.default_rng(1)
     for wish in [*book.wishes, *(book.refined(wish, rng) for wish in book.wishes)]:
-        assert not any(name.startswith("colour:") for name in wish.named)
+        assert {name.split(":")[0] for name in wish.named} <= {"kind", "size", "material", "detail"}
+        assert len(wish.named) <= 4  # a second search names one more
 
 
 def test_own_words_are_in_no_training_caption() -> None:
