@@ -1,6 +1,6 @@
 """Who sees what: a unit and the context of its search, and out comes what serves it. From memory, in microseconds."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -119,11 +119,14 @@ class Assigner:
     Args:
         plans: what is being tried.
         known: overrides are found by its hashes, and arms of signed-in shoppers are kept there.
+        serves: whether a generation can answer here. Where one arm's cannot, nobody is let into its experiment: the
+            other arms would get more units than their weights say.
     """
 
-    def __init__(self, plans: Plans, known: Known) -> None:
+    def __init__(self, plans: Plans, known: Known, serves: Callable[[int], bool] = lambda _: True) -> None:
         self._plans = plans
         self._known = known
+        self._serves = serves
 
     def assign(self, unit: Unit, context: Context) -> Assignment:
         """What serves a search of ``unit`` in ``context``."""
@@ -145,7 +148,9 @@ class Assigner:
         by = unit.explores_by if layer == "explore" else unit.divided_by
         if by is None:
             return None
-        salted, trials = plan.layers[layer], plan.trials[layer]
+        salted, trials = plan.layers[layer], [trial for trial in plan.trials[layer] if self._is_served(trial)]
+        if not trials:
+            return None
         place = bucket(salted.salt, by[1], salted.hashing)
         override = self._override(trials, unit)
         if override is not None:
@@ -165,6 +170,9 @@ class Assigner:
         if within is None or not context.meets(within.targeting):
             return None
         return Placed(within, _own_arm(within, by[1], plan), "bucket", place)
+
+    def _is_served(self, trial: Trial) -> bool:
+        return all(arm.generation_id is None or self._serves(arm.generation_id) for arm in trial.arms)
 
     def _signed_in(
         self,

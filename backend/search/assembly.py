@@ -111,7 +111,8 @@ def assembled(
         def hasher() -> UnitHasher:
             return searcher.hasher
 
-        assigner = Assigner(registry, KnownUnits(engine, hasher, pool))
+        known = KnownUnits(engine, hasher, pool)
+        assigner = Assigner(registry, known, lambda generation_id: holder.arm(generation_id) is not None)
         trials = Trials(assigner, holder, ranking, Randomiser(engine, SystemRandom()))
         searcher = Searcher(single, engine, holder, queries, ranking, orders, marks, trials, pool)
         expires = timedelta(hours=settings.session_hours)

@@ -214,3 +214,10 @@ def test_an_arm_of_the_ranker_layer_may_say_how_its_explorers_explore() -> None:
     policy = ExplorationPolicy(temperature=0.2)
     made = plan(trial(3, arms=(Arm("only", 1, 7, exploration=policy),)), explore_share=5000)
     assert {assigned(made, unit).exploration for unit in shoppers(40)} == {None, policy}
+
+
+def test_an_experiment_lets_nobody_in_where_one_of_its_arms_cannot_be_served() -> None:
+    made = plan(trial(3), trial(4, layer="ui", arms=(Arm("small", 1), Arm("large", 1))))
+    assigner = Assigner(Planned(made), Shoppers({"jo": {3: "control"}}), lambda generation_id: generation_id != 8)
+    for unit in (*shoppers(20), Unit("a7", user_id="jo")):
+        assert assigner.assign(unit, ANYWHERE).experiments.keys() == {"e4"}
