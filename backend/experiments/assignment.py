@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from backend.experiments.bucketing import arm_of, bucket, is_within
+from backend.experiments.bucketing import BUCKETS, arm_of, bucket, is_within
 from backend.experiments.plan import Arm, Dimension, Plan, Trial
 from backend.ml.clicks.exploration import ExplorationPolicy
 
@@ -161,7 +161,7 @@ class Assigner:
                 for trial in trials
                 if trial.is_running
                 and is_within(place, trial.slices)
-                and bucket(trial.entry_salt, by[1], salted.hashing) < trial.coverage
+                and (trial.coverage >= BUCKETS or bucket(trial.entry_salt, by[1], salted.hashing) < trial.coverage)
             ),
             None,
         )
