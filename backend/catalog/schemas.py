@@ -286,6 +286,9 @@ def short(value: Any, limit: int = 200) -> Any:
     """``value`` as it can be shown in a report: text, cut at ``limit`` characters, or a number."""
     if value is None or isinstance(value, bool | int):
         return value
-    text = value if isinstance(value, str) else repr(value)
+    try:
+        text = value if isinstance(value, str) else repr(value)
+    except RecursionError:
+        return "an object of hundreds of levels"
     text = text.encode("utf-8", "replace").decode().replace("\x00", "\\0")
     return text if len(text) <= limit else text[: limit - 1] + "…"

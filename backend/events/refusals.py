@@ -72,5 +72,8 @@ def payload_of(sent: Any) -> str:
     """What was sent, as JSON of at most 2 KB, without what names a person."""
     if isinstance(sent, dict):
         sent = {name: "…" if name in _PERSONAL else value for name, value in sent.items()}
-    said = orjson.dumps(sent, default=str)[:PAYLOAD_BYTES_MAX]
-    return said.decode("utf-8", "ignore")
+    try:
+        said = orjson.dumps(sent)
+    except TypeError:  # it can be read and not be written: objects within objects, hundreds of them
+        return "…"
+    return said[:PAYLOAD_BYTES_MAX].decode("utf-8", "ignore")

@@ -38,6 +38,9 @@ EventType = Literal[
 ]
 Surface = Literal["web", "app", "voice"]
 
+ATTRIBUTES_DEPTH_MAX = 32
+"""Objects and lists within one another in an event's attributes."""
+
 DAY_MS = 24 * 3600 * 1000
 
 
@@ -51,7 +54,22 @@ def _kept_attributes(value: dict[str, Any]) -> dict[str, Any]:
         raise ValueError(f"an object of at most {ATTRIBUTES_BYTES_MAX} bytes as JSON, not {len(said)}")
     if b"\\u0000" in said:
         raise ValueError("texts without NUL")
+    if said.count(b"{") + said.count(b"[") > ATTRIBUTES_DEPTH_MAX and _depth(value) > ATTRIBUTES_DEPTH_MAX:
+        raise ValueError(f"an object of at most {ATTRIBUTES_DEPTH_MAX} levels")
     return value
+
+
+def _depth(value: Any) -> int:
+    """How many objects and lists lie within one another; level by level, for texts may nest deeper than calls may."""
+    depth, level = 0, [value]
+    while level := [one for one in level if isinstance(one, dict | list)]:
+        depth += 1
+        level = [inner for one in level for inner in (one.values() if isinstance(one, dict) else one)]
+    return depth
+
+
+def _rounded(value: float) -> float:
+    return round(value, 4)  # PostgreSQL refuses a real of 1e-300
 
 
 def _cents(value: Decimal) -> Decimal:
@@ -62,6 +80,7 @@ Unit = Annotated[Line, Field(min_length=1, max_length=256)]
 MessageId = Annotated[Line, Field(min_length=1, max_length=100)]
 QueryId = Annotated[str, Field(max_length=32, pattern=r"^[A-Za-z0-9_-]+$")]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+VisibleShare = Annotated[Share, AfterValidator(_rounded)]
 Milliseconds = Annotated[int, Field(strict=True, ge=0, le=DAY_MS)]
 Columns = Annotated[int, Field(strict=True, ge=1, le=20)]
 Quantity = Annotated[int, Field(strict=True, ge=1, le=1_000_000)]
@@ -122,7 +141,9 @@ class ItemIn(BaseModel):
 
     product_id: ProductId
     query_id: QueryId | None = Field(None, description="purchase: the list on which this product was found.")
-    visible_share: Share | None = Field(None, description="exposure: the largest share of the card that was visible.")
+    visible_share: VisibleShare | None = Field(
+        None, description="exposure: the largest share of the card that was visible."
+    )
     visible_ms: Milliseconds | None = Field(None, description="exposure: milliseconds it was visible.")
     quantity: Quantity | None = Field(None, description="purchase: how many.")
     price: Paid | None = Field(None, description="purchase: of one, after discounts.")
@@ -163,7 +184,7 @@ class EventIn(BaseModel):
     box: Annotated[list[Share], Field(min_length=4, max_length=4)] | None = Field(
         None, description="box: [x1, y1, x2, y2], 0 to 1 on that picture."
     )
-    visible_share: Share | None = Field(
+    visible_share: VisibleShare | None = Field(
         None, description="exposure: the largest share of the product's card that was visible."
     )
     visible_ms: Milliseconds | None = Field(

@@ -250,6 +250,24 @@ def test_batches_of_all_shapes_that_overlap_count_once_and_none_fails(
     assert set(kept) <= {1, 3}
 
 
+@pytest.mark.parametrize("levels", [32, 33, 252, 253, 254, 255, 600, 1000, 1020])
+def test_objects_within_objects_spoil_nothing(client: TestClient, shared_keys: Keys, levels: int) -> None:
+    deep = '{"a":' * levels + "1" + "}" * levels
+    fine, other = (json.dumps(event()) for _ in range(2))
+    wrong = [f'{{"x":{deep}}}', deep, f'{{"user_query":{deep}}}', f'{{"type":"track","event":{deep}}}']
+    said = json.dumps(event())[:-1] + f',"attributes":{deep}}}'
+    body = f"[{fine},{said},{','.join(wrong)},{other}]"
+    for path in ("/v1/events/validate", "/v1/events"):
+        answer = client.post(path, content=body, headers=shared_keys.storefront | {"Content-Type": "application/json"})
+        if levels > 1015:  # more than is read at all, and nothing of it is kept
+            assert answer.status_code in (200, 202, 400)
+        else:
+            allowed = "accepted" if levels <= 32 else "rejected"
+            search = "accepted"  # one whose words are none
+            expected = ["accepted", allowed, "rejected", "rejected", search, "rejected", "accepted"]
+            assert statuses(answer) == expected
+
+
 def test_a_packed_body_is_no_way_round_the_limits(client: TestClient, shared_keys: Keys) -> None:
     def send(body: bytes, encoding: str = "gzip") -> Response:
         headers = shared_keys.storefront | {"Content-Encoding": encoding, "Content-Type": "application/json"}

@@ -62,6 +62,7 @@ KINDS = ["Order Completed", "Product Clicked", "Product List Viewed", "Product A
 INNER = ["object", "object_id", "products", "product_id", "page", "device", "quantity", "price", "query", "stars"]
 
 
+TINY = {"type": "click", "product_id": "p1"}
 BATCHES = [
     [EVENT_EXAMPLE, EVENT_EXAMPLE | {"message_id": "m2", "type": "like"}],
     {"batch": [PURCHASE_EXAMPLE, UBI, TRACKED, ASKED], "sent_at": "2026-11-21T09:00:02Z"},
@@ -141,6 +142,11 @@ def desk(sessions: sessionmaker[Session]) -> Desk:
 @given(sent=st.lists(events(), max_size=5), whole=st.booleans())
 @example(sent=[EVENT_EXAMPLE | {"timestamp": "9999-12-31T23:59:59-23:59"}], whole=False)
 @example(sent=[EVENT_EXAMPLE | {"timestamp": "0001-01-01T00:00:00+14:00"}], whole=False)
+@example(sent=[TINY | {"message_id": "t1", "type": "exposure", "visible_share": 1e-300}], whole=False)
+@example(sent=[TINY | {"message_id": "t2", "type": "like", "value": 5e-324}], whole=False)
+@example(sent=[TINY | {"message_id": "t3", "type": "box", "box": [0, 5e-324, 1e-310, 1]}], whole=False)
+@example(sent=[TINY | {"message_id": "t4", "attributes": {"n": [2**64 - 1, 1e308, 5e-324, -0.0]}}], whole=False)
+@example(sent=[TINY | {"message_id": "t5", "type": "add_to_cart", "price": 9999999999.99}], whole=False)
 @example(sent=[EVENT_EXAMPLE | {"message_id": "\x00"}, EVENT_EXAMPLE | {"product_id": "p\u2028"}], whole=True)
 def test_events_of_any_values(desk: Desk, sent: list[Any], whole: bool) -> None:
     body = json.dumps({"batch": sent} if whole else sent).encode()
