@@ -51,11 +51,12 @@ def test_nothing_else_is(api: TestClient, name: str) -> None:
     assert api.get(f"/static/{name}").status_code == 404
 
 
-def test_the_script_may_be_loaded_from_anywhere_and_is_not_sent_twice(api: TestClient) -> None:
-    first = api.get("/morelike.js", headers={"Origin": "https://any.example"})
+@pytest.mark.parametrize("path", ["/morelike.js", "/morelike-instantsearch.js"])
+def test_a_script_may_be_loaded_from_anywhere_and_is_not_sent_twice(api: TestClient, path: str) -> None:
+    first = api.get(path, headers={"Origin": "https://any.example"})
     assert first.headers["Access-Control-Allow-Origin"] == "*"
     assert first.headers["Cross-Origin-Resource-Policy"] == "cross-origin"
-    again = api.get("/morelike.js", headers={"If-None-Match": first.headers["ETag"]})
+    again = api.get(path, headers={"If-None-Match": first.headers["ETag"]})
     assert (again.status_code, again.content) == (304, b"")
 
 
