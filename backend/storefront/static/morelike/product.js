@@ -36,6 +36,7 @@ export class ProductPage {
     this.controller?.abort();
     const {signal} = (this.controller = new AbortController());
     this.id = id;
+    this.field = null;
     if (known) this.#show({variants: [], images: [], captions: [], attributes: {}, ...known, id});
     else this.body.replaceChildren(h("div", {class: "product-wait", "aria-busy": "true"}, h("h2", {id: "product-title"}, this.texts.looking)));
     if (!this.element.open) this.element.showModal();
@@ -72,8 +73,10 @@ export class ProductPage {
 
   #show(product) {
     this.product = product;
+    const typing = this.field?.matches(":focus");
     this.strip = h("section", {class: "similar", "aria-label": this.texts.similar});
     this.body.replaceChildren(h("div", {class: "product-main"}, this.#gallery(product), this.#facts(product)), this.strip);
+    if (typing) this.field.focus();  // the rest of the product came while somebody was writing
   }
 
   #gallery(product) {
@@ -152,10 +155,10 @@ export class ProductPage {
   }
 
   #but(product) {
-    const field = h("input", {
+    const field = (this.field ??= h("input", {
       type: "text", class: "but-input", name: "but", autocomplete: "off", enterkeyhint: "search", maxlength: "1000", required: true,
       placeholder: this.texts.likeThisBut, "aria-label": this.texts.likeThisBut,
-    });
+    }));
     const say = (event) => {
       event.preventDefault();
       this.on.say({product: this.#brief(product), text: field.value});
