@@ -156,10 +156,10 @@ class Shopping:
         return said if context.cohort is None else said | {"cohort": context.cohort}
 
 
-def visitor_of(population: Population, number: int, seed: int, run: str, rng: np.random.Generator) -> Visitor:
-    """The shopper ``number`` of a seed: the same in every run, in a session of this one."""
-    name = population.name if population.alone else number
-    units = {"shopper_id": f"sim-{seed}-{name}", "session_id": f"sim-{run}-{number}"}
+def visitor_of(population: Population, number: int, crowd: str, run: str, rng: np.random.Generator) -> Visitor:
+    """The shopper ``number`` of a ``crowd``: the same in every run, in a session of this one."""
+    name = f"{crowd}-{population.name if population.alone else number}"
+    units = {"shopper_id": f"sim-{name}", "session_id": f"sim-{run}-{number}"}
     if rng.random() < population.signed_in:
-        units["user_id"] = f"sim-user-{seed}-{name}"
+        units["user_id"] = f"sim-user-{name}"
     return Visitor(number, population, units, run)

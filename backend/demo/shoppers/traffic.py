@@ -84,7 +84,7 @@ def simulate(
             return
         rng = np.random.default_rng([crowd.seed, number])
         population = crowd.world.populations[int(rng.choice(len(crowd.world.populations), p=crowd.world.shares()))]
-        shopping.visit(visitor_of(population, number, crowd.seed, run, rng), rng)
+        shopping.visit(visitor_of(population, number, f"{crowd.world.name}-{crowd.seed}", run, rng), rng)
         if on_session is not None:
             on_session(next(ended))
 

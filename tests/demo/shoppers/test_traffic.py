@@ -230,7 +230,7 @@ def test_another_shops_products_are_refused(demo_client: TestClient) -> None:
     shopping = Shopping(Door(demo_client), WishBook(chosen, "plain", count=4), sold_elsewhere, lambda _: None)
     rng = np.random.default_rng(1)
     with pytest.raises(Conflict, match="not the demo's products"):
-        shopping.visit(visitor_of(WORLDS["strong"].populations[0], 1, 1, "run", rng), rng)
+        shopping.visit(visitor_of(WORLDS["strong"].populations[0], 1, "strong-1", "run", rng), rng)
 
 
 def test_bots_are_marked_by_their_name_or_by_what_they_do_and_shoppers_are_not(
