@@ -41,9 +41,9 @@ def holding(session: Session, needles: list[str]) -> set[str]:
 
 
 def test_who_was_erased_is_in_no_row_of_any_table_and_another_is_in_theirs(
-    api: TestClient, keys: Keys, sessions: sessionmaker[Session], stocked: list[str]
+    stocked: list[str], api: TestClient, keys: Keys, sessions: sessionmaker[Session]
 ) -> None:
-    assert stocked
+    assert stocked  # before the API starts, which serves it from the first search on then
     bob = {name: value.replace("ann", "bob") for name, value in ANN.items()}
     for ids in (ANN, bob):
         visit(api, keys, ids)
