@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import kept_picture, search, settled, shown
+from tests.browser.conftest import is_partial, kept_picture, search, settled, shown
 
 pytestmark = pytest.mark.browser
 FLAGSHIP = "demo-00001"
@@ -40,6 +40,25 @@ def test_typing_is_answered_before_enter_and_not_recorded(shop: Page) -> None:
     assert answer.value.request.post_data_json["partial"] is True
     assert answer.value.json()["query_id"] is None
     assert "cha" not in shop.url
+
+
+def test_who_stops_typing_to_look_has_searched_and_going_on_adds_no_step_back(shop: Page) -> None:
+    opening = shown(shop)
+    with shop.expect_response(lambda answer: answer.url.endswith("/v1/search") and not is_partial(answer)) as first:
+        shop.locator(".box-input").fill("chair")
+    settled(shop)
+    expect(shop).to_have_url(re.compile(r"\?q=chair$"))
+    with shop.expect_response(lambda answer: answer.url.endswith("/v1/search") and not is_partial(answer)) as second:
+        shop.locator(".box-input").press_sequentially(" in blue", delay=10)
+    settled(shop)
+    expect(shop).to_have_url(re.compile(r"\?q=chair\+in\+blue$"))
+    assert first.value.json()["query_id"] != second.value.json()["query_id"]
+    assert shown(shop) == [hit["product_id"] for hit in second.value.json()["hits"]]
+    expect(shop.locator(".box-input")).to_have_value("chair in blue")
+    expect(shop.locator(".box-input")).to_be_focused()
+    shop.go_back()
+    settled(shop)
+    assert shown(shop) == opening
 
 
 def test_filters_narrow_say_so_in_the_address_and_come_off_again(shop: Page) -> None:

@@ -5,9 +5,10 @@ import {h, icon, iconButton} from "./elements.js";
 import {carried} from "./picture.js";
 
 const TYPING_PAUSE_MS = 220;
+const REST_MS = 1200;  // who looks at the results for so long has searched, Enter or not
 
 export class Box {
-  /** `on` has: type(text), commit(text), carried({file|url|productId}), drop_picture(), drop_product(), listen(), deafen(). */
+  /** `on` has: type(text), rest(text), commit(text), carried({file|url|productId}), drop_picture(), drop_product(), listen(), deafen(). */
   constructor(texts, on, {hears}) {
     this.texts = texts;
     this.on = on;
@@ -114,7 +115,10 @@ export class Box {
     this.clear.hidden = !this.input.value;
     this.settle();
     this.typing = true;
-    this.timer = setTimeout(() => this.on.type(this.input.value), TYPING_PAUSE_MS);
+    this.timer = setTimeout(() => {
+      this.on.type(this.input.value);
+      this.timer = setTimeout(() => this.on.rest(this.input.value), REST_MS);
+    }, TYPING_PAUSE_MS);
   }
 
   #cleared() {

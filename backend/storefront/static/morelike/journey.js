@@ -35,12 +35,12 @@ export class Journey {
     this.#write("replaceState", location.href, history.state?.morelike?.depth ?? 0);
   }
 
-  /** A new search; the same search again stays where it is. `served` is what is known to be shown there. */
-  visit(state, served = {}) {
+  /** A new search; the same one again, or one `inPlace`, stays where it is. `served` is what is known to be shown there. */
+  visit(state, served = {}, {inPlace = false} = {}) {
     const address = this.address.of(state);
     const same = address === `${location.pathname}${location.search}${location.hash}`;
     this.#enter(state, served);
-    this.#write(same ? "replaceState" : "pushState", address, 0);
+    this.#write(same || inPlace ? "replaceState" : "pushState", address, 0);
   }
 
   /** What was served at the place where we are. */

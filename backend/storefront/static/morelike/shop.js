@@ -30,20 +30,28 @@ export class Shop {
     this.state = EMPTY;
     this.hits = [];
     this.answer = null;
+    this.rested = null;  // the words at which typing paused, while it may go on
     this.#build();
     this.#start();
   }
 
-  /** Search for `changes` laid over what is searched now: {text, spoken, picture, product, filters, sort}. */
-  search(changes = {}, {partial = false} = {}) {
+  /**
+   * Search for `changes` laid over what is searched now: {text, spoken, picture, product, filters, sort}. `partial`: it
+   * is still being typed; `rested`: its typing has paused, and may go on.
+   */
+  search(changes = {}, {partial = false, rested = false} = {}) {
     const names = Object.keys(changes);
     if (this.state.at > 0 && names.every((name) => name === "filters" || name === "sort")) {
       return names.length > 0 ? this.refiner.refilter(changes) : this.ask();
     }
     this.refiner.session.forget();
     this.state = {...this.state, ...UNTOUCHED, ...("text" in changes && {spoken: false}), ...changes};
-    if (!partial) this.journey.visit(this.state);
-    return this.ask({partial, anew: !partial && !changes.product && ("text" in changes || "picture" in changes)});
+    const longer = this.rested !== null && (changes.text ?? "").startsWith(this.rested);
+    if (!partial) {
+      this.journey.visit(this.state, {}, {inPlace: longer});
+      this.rested = rested ? this.state.text : null;
+    }
+    return this.ask({partial, anew: !partial && !longer && !changes.product && ("text" in changes || "picture" in changes)});
   }
 
   /** Products like `product`: {id, title, image}. Words and picture make way; filters stay. */
@@ -103,6 +111,7 @@ export class Shop {
         listen: () => this.ear.toggle(),
         deafen: () => this.ear.cancel(),
         type: (text) => this.search({text, spoken: this.ear.session !== null}, {partial: true}),
+        rest: (text) => this.ear.session === null && this.search({text}, {rested: true}),
         commit: (text) => this.search({text}),
         carried: (found) => this.#take(found),
         drop_picture: () => this.search({picture: null}),
