@@ -16,6 +16,7 @@ REFUSED = Counter("morelike_refused_total", "Requests refused before they reache
 TRANSCRIPTIONS = Counter("morelike_transcriptions_total", "Recordings of spoken searches.", ["outcome"])
 DELIVERIES = Counter("morelike_webhook_deliveries_total", "Deliveries of webhooks, at the door.", ["source", "outcome"])
 EVENTS = Counter("morelike_events_total", "Events, by the verdict on them.", ["source", "status", "code"])
+LISTS_BY_COINS = Counter("morelike_lists_by_coins_total", "Lists that coins were tossed for.", ["kind"])
 LIMITER_DOWN = Counter("morelike_rate_limiter_down_total", "Requests let through because Redis did not answer.")
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from sqlalchemy import Engine
 
+from backend.metrics import LISTS_BY_COINS
 from backend.ml.clicks.exploration import CoinSource, ExplorationPolicy, Mask, explore
 from backend.ml.clicks.logged import TEAM_DRAFT, logged_order, logged_show_odds
 from backend.ml.clicks.team_draft import draft
@@ -102,5 +103,6 @@ def _changed(alive: Listed, candidates: Order, coins: dict[str, Any], others: Or
         np.concatenate([[scores[number] for number in first.tolist()], alive.order.scores[rest]]),
     )
     odds = logged_show_odds(candidates.numbers, candidates.scores, coins)
+    LISTS_BY_COINS.labels(coins["kind"]).inc()
     added = 0 if others is None else int((~np.isin(first, alive.order.numbers[: alive.relevant])).sum())
     return Offered(order, alive.relevant + added, candidates, coins, odds.of_order(first[: odds.by_rank.shape[1]]))

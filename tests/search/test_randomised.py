@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import redis
+from prometheus_client import REGISTRY
 from sqlalchemy import insert, select, text
 from starlette.testclient import TestClient
 
@@ -97,6 +98,18 @@ def several(search: Search, count: int, unit: str, **asked: Any) -> list[str]:
     return [str(one["query_id"]) for one in first]
 
 
+def counted() -> Counter[str]:
+    """Lists that coins were tossed for so far, by kind, as Prometheus sees them."""
+    return Counter(
+        {
+            sample.labels["kind"]: int(sample.value)
+            for family in REGISTRY.collect()
+            for sample in family.samples
+            if sample.name == "morelike_lists_by_coins_total"
+        }
+    )
+
+
 def check_frequencies(kept: list[tuple[ServedList, list[ServedPage]]]) -> None:
     """Each product stood at each place as often as the record says; a product's odds there are the same every time."""
     stood: Counter[tuple[str, int]] = Counter()
@@ -118,10 +131,12 @@ def check_frequencies(kept: list[tuple[ServedList, list[ServedPage]]]) -> None:
 
 @pytest.mark.parametrize("lists", LISTS)
 def test_exploring_lists_show_what_their_odds_say(search: Search, shelf: Shop, lists: int) -> None:
+    before = counted()
     kept = records(shelf, several(search, lists, "session_id"))
     check_frequencies(kept)
     kinds = Counter(served.coins["kind"] for served, _ in kept if served.coins)
     assert kinds.keys() == {"pair", "slot"}
+    assert counted() - before == kinds
     assert abs(kinds["pair"] / lists - POLICY.pair_share) < 4.5 * 0.5 / lists**0.5
     assert len({tuple(pages[0].candidates or ()) for _, pages in kept}) == 1  # before the coins they are one list
     numbers = numbers_of(shelf)
