@@ -8,6 +8,7 @@ from fastapi.exceptions import RequestValidationError
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from backend.access.problems import problem_response, request_id_of, shown
@@ -42,6 +43,7 @@ def answer_failures(app: FastAPI) -> None:
     app.add_exception_handler(AppError, _known)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(ClientDisconnect, _left)
     for kind in (OperationalError, InterfaceError, PoolTimeout):
         app.add_exception_handler(kind, _database)
 
@@ -71,6 +73,11 @@ async def _http(request: Request, error: Exception) -> Response:
         kind = _BY_STATUS.get(error.status_code, BadRequest if error.status_code < 500 else InternalError)
         problem = kind(str(error.detail))
     return problem_response(problem, request_id_of(request.scope), {"Allow": allowed} if allowed else None)
+
+
+async def _left(request: Request, _error: Exception) -> Response:
+    # of a client that closes the connection early, servers drop even a body that had come whole: no fault of ours
+    return problem_response(BadRequest("the client left before its body was read"), request_id_of(request.scope))
 
 
 async def _database(request: Request, error: Exception) -> Response:

@@ -82,7 +82,8 @@ def test_lists_and_events_of_earlier_versions_are_kept_there_and_back(empty: Eng
     events = """
         INSERT INTO events (message_id, type, query_id, source, occurred_at, received_at)
         VALUES ('m1', 'click', 'q_1', 'client', now(), now()),
-               ('m2', 'click', 'q_1', 'client', now(), '2026-01-05T23:30Z')
+               ('m2', 'click', 'q_1', 'client', now(), '2026-01-05T23:30Z'),
+               ('m3', 'purchase', NULL, 'client', now(), now())
         RETURNING id
     """
     kept = """
@@ -101,6 +102,8 @@ def test_lists_and_events_of_earlier_versions_are_kept_there_and_back(empty: Eng
         ).all()
         assert tuple(days[1]) == ("2026-01-05", "events_y20260105")
         assert connection.scalars(text("SELECT id FROM events ORDER BY message_id")).all() == ids
+        joined = connection.scalars(text("SELECT attribution FROM events ORDER BY message_id")).all()
+        assert joined == ["given", "given", "none"]
         found = connection.execute(text('SELECT "position", product_id, served_on::text FROM shown ORDER BY 1')).all()
         assert [tuple(row) for row in found] == [(1, "p1", "2000-01-01"), (2, "p2", "2000-01-01")]
         command.downgrade(config, "0005")

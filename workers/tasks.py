@@ -43,6 +43,7 @@ _captioning = Exclusive()
 _applying = Exclusive()
 _reconciling = Exclusive()
 _judging = Seldom(300)
+_dropping = Seldom(600)  # what an update left in the default partitions is read for it
 _forgetting = Seldom(24 * 3600)
 
 
@@ -130,7 +131,7 @@ def _look_after_events(made: Components) -> None:
         if counts := attribute_pending(session.connection()):
             log.info("events_attributed", **counts)
         forget_units_of(session, renew_unit_keys(session, days))
-    keep_partitions(made.sessions, days)
+    keep_partitions(made.sessions, days if _dropping.is_due() else None)
 
 
 def _look_after_shoppers(made: Components) -> None:

@@ -120,7 +120,7 @@ def delete_from_default(connection: Connection, table: Partitioned, first: date,
     rest = f"{table.name}_default"
     statement = (
         f"DELETE FROM {rest} WHERE ctid = ANY(ARRAY("  # noqa: S608  names from TABLES
-        f" SELECT ctid FROM {rest} WHERE ({table.at} AT TIME ZONE 'utc')::date < :first LIMIT :most))"
+        f" SELECT ctid FROM {rest} WHERE {table.at} < CAST(:first AS timestamp) AT TIME ZONE 'utc' LIMIT :most))"
     )
     return connection.execute(text(statement), {"first": first, "most": most}).rowcount
 

@@ -22,8 +22,8 @@ KEPT_A_REQUEST = 20
 
 PAYLOAD_BYTES_MAX = 2 * 2**10
 
-_PERSONAL = UNITS | {"context", "traits", "ip"}
-"""Fields whose contents are not kept."""
+_PERSONAL = UNITS | {"context", "traits", "ip", "email"}
+"""Fields whose contents are not kept, however deep they lie."""
 
 
 @dataclass(frozen=True)
@@ -70,10 +70,14 @@ def forget_old_refusals(session: Session) -> int:
 
 def payload_of(sent: Any) -> str:
     """What was sent, as JSON of at most 2 KB, without what names a person."""
-    if isinstance(sent, dict):
-        sent = {name: "…" if name in _PERSONAL else value for name, value in sent.items()}
     try:
-        said = orjson.dumps(sent)
+        orjson.dumps(sent)
     except TypeError:  # it can be read and not be written: objects within objects, hundreds of them
         return "…"
-    return said[:PAYLOAD_BYTES_MAX].decode("utf-8", "ignore")
+    return orjson.dumps(_without_persons(sent))[:PAYLOAD_BYTES_MAX].decode("utf-8", "ignore")
+
+
+def _without_persons(sent: Any) -> Any:
+    if isinstance(sent, dict):
+        return {name: "…" if name in _PERSONAL else _without_persons(value) for name, value in sent.items()}
+    return [_without_persons(one) for one in sent] if isinstance(sent, list) else sent

@@ -165,6 +165,8 @@ def _take_back(table: str, day: str) -> None:
     """Rows as they were, each under its day."""
     columns = {column["name"]: column["name"] for column in sa.inspect(op.get_bind()).get_columns(f"old_{table}")}
     columns[day] = "(received_at AT TIME ZONE 'utc')::date" if table == "events" else _LEGACY
+    if table == "events":
+        columns["attribution"] = "CASE WHEN query_id IS NULL THEN 'none' ELSE 'given' END"
     into, of = ", ".join(columns), ", ".join(columns.values())
     kept = "OVERRIDING SYSTEM VALUE" if table == "events" else ""
     op.execute(f"INSERT INTO {table} ({into}) {kept} SELECT {of} FROM old_{table}")  # noqa: S608  names of columns only

@@ -180,6 +180,25 @@ def test_an_event_without_an_id_has_one_of_its_content() -> None:
     assert queries[0] != queries[1]
 
 
+def test_a_call_without_an_id_counts_once_where_it_says_when_and_every_time_where_it_does_not() -> None:
+    said = {
+        key: value
+        for key, value in track("Product Added", {"product_id": "p1"}).items()
+        if key not in ("messageId", "originalTimestamp")
+    }
+    timed = said | {"timestamp": "2026-11-21T09:00:00Z"}
+    retries = [native(timed | {"sentAt": f"2026-11-21T09:00:0{second}Z"})["message_id"] for second in (1, 5)]
+    assert retries[0] == retries[1]
+    assert native(said)["message_id"] != native(said)["message_id"]
+
+
+@pytest.mark.parametrize("name", ["query_id", "queryID"])
+def test_an_id_of_another_search_engine_is_passed_over(name: str) -> None:
+    algolia = "43b15df305339e827f0ac0bdc5ebcaa7"
+    assert "query_id" not in native(track("Product Clicked", {"product_id": "p1", name: algolia}))
+    assert "query_id" not in native(ubi("click") | {"query_id": algolia})
+
+
 def test_a_batch_of_mixed_shapes_is_told_apart_one_by_one() -> None:
     mixed = [
         ubi("click"),

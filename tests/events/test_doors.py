@@ -254,7 +254,8 @@ def test_batches_of_all_shapes_that_overlap_count_once_and_none_fails(
 def test_objects_within_objects_spoil_nothing(client: TestClient, shared_keys: Keys, levels: int) -> None:
     deep = '{"a":' * levels + "1" + "}" * levels
     fine, other = (json.dumps(event()) for _ in range(2))
-    wrong = [f'{{"x":{deep}}}', deep, f'{{"user_query":{deep}}}', f'{{"type":"track","event":{deep}}}']
+    query = f'{{"user_query":{deep},"query_response_hit_ids":[{deep},"p1"]}}'
+    wrong = [f'{{"x":{deep}}}', deep, query, f'{{"type":"track","event":{deep}}}']
     said = json.dumps(event())[:-1] + f',"attributes":{deep}}}'
     body = f"[{fine},{said},{','.join(wrong)},{other}]"
     for path in ("/v1/events/validate", "/v1/events"):
@@ -266,6 +267,25 @@ def test_objects_within_objects_spoil_nothing(client: TestClient, shared_keys: K
             search = "accepted"  # one whose words are none
             expected = ["accepted", allowed, "rejected", "rejected", search, "rejected", "accepted"]
             assert statuses(answer) == expected
+
+
+def test_a_client_that_leaves_before_its_body_is_read_is_no_failure_of_the_server(
+    client: TestClient, shared_keys: Keys
+) -> None:
+    said: list[Any] = []
+
+    async def receive() -> dict[str, str]:  # what a server says of a connection that is closed
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        said.append(message)
+
+    given = {"authorization": shared_keys.storefront["Authorization"], "content-type": "text/plain", "host": "x"}
+    headers = [(name.encode(), value.encode()) for name, value in given.items()]
+    scope = {"type": "http", "method": "POST", "path": "/v1/events", "query_string": b"", "headers": headers}
+    assert client.portal is not None
+    client.portal.call(client.app, scope, receive, send)
+    assert said[0]["status"] == 400
 
 
 def test_a_packed_body_is_no_way_round_the_limits(client: TestClient, shared_keys: Keys) -> None:
@@ -339,20 +359,21 @@ def test_what_was_refused_is_remembered_without_whom_it_names_and_within_bounds(
         session.execute(delete(RefusedEvent))
     wrong = event("dwell", shopper_id="jane@example.com", user_id={"mail": "jane@example.com"})
     spoken = {"type": "track", "event": 7, "messageId": "x", "userId": "jane@example.com", "traits": "jane@example.com"}
+    bought = call("Order Completed", properties={"email": "jane@example.com", "products": [{"session_id": "jane@"}]})
     client.post(
         "/v1/events",
-        json=[wrong, "jane", spoken, event(product_id="x" * 3000)],
+        json=[wrong, "jane", spoken, bought, event(product_id="x" * 3000)],
         headers=shared_keys.storefront | {"Origin": SHOP},
     )
     found = refused()
-    assert [one.code for one in found] == ["invalid"] * 4
+    assert [one.code for one in found] == ["invalid"] * 5
     assert "user_id" in found[0].detail
     assert "jane@" not in str([(one.detail, one.payload) for one in found])
     assert {one.origin for one in found} == {SHOP}
     assert all(one.key_id for one in found)
     assert max(len(one.payload.encode()) for one in found) == PAYLOAD_BYTES_MAX
     client.post("/v1/events", json=[event("dwell")] * 400, headers=shared_keys.storefront)
-    assert len(refused()) == 4 + KEPT_A_REQUEST
+    assert len(refused()) == 5 + KEPT_A_REQUEST
     with session_scope(shared_sessions) as session:
         rows = [{"code": "invalid", "detail": "old", "payload": "{}"} for _ in range(KEPT)]
         session.bulk_insert_mappings(RefusedEvent.__mapper__, rows)

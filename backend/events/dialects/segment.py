@@ -4,6 +4,7 @@ https://segment.com/docs/connections/spec/ecommerce/v2/
 https://www.rudderstack.com/docs/event-spec/ecommerce-events-spec/
 """
 
+import secrets
 from collections.abc import Mapping
 from typing import Any
 
@@ -54,7 +55,7 @@ _LISTED_MAX = 100
 def understand(sent: dict[str, Any]) -> Understood:
     """A ``track`` call in the native shape; the other calls are not used."""
     context = as_object(sent.get("context"))
-    message_id = sent.get("messageId") or content_id("segment", sent)
+    message_id = sent.get("messageId") or _message_id(sent)
     name = sent.get("event")
     if sent.get("type") != "track":
         return _not_used(message_id, f"{sent.get('type')} calls are not used")
@@ -82,6 +83,16 @@ def understand(sent: dict[str, Any]) -> Understood:
     }
     agent = cut(context.get("userAgent"), 500)
     return Understood("segment", without_nothing(common | what), sent_at=sent.get("sentAt"), user_agent=agent)
+
+
+def _message_id(sent: dict[str, Any]) -> str | None:
+    """One of the content, but for when it was sent, which every retry says anew.
+
+    A call may come without a time, too: putting the same product into the cart twice must not become once then.
+    """
+    if not (sent.get("originalTimestamp") or sent.get("timestamp")):
+        return f"segment_{secrets.token_hex(16)}"
+    return content_id("segment", {name: value for name, value in sent.items() if name != "sentAt"})
 
 
 def _not_used(message_id: Any, why: str) -> Understood:

@@ -67,7 +67,9 @@ def _query(sent: dict[str, Any]) -> dict[str, Any]:
     attributes = {
         "query": cut(sent["user_query"]),
         "application": cut(sent.get("application"), 100),
-        "hits": [str(hit)[:256] for hit in hits[:HITS_KEPT]] if isinstance(hits, list) else None,
+        "hits": [kept for hit in hits[:HITS_KEPT] if (kept := cut(as_text(hit), 256))]
+        if isinstance(hits, list)
+        else None,
     }
     return _common(sent, "search", _bounded(without_nothing(attributes)))
 

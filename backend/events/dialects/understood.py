@@ -9,7 +9,7 @@ import orjson
 
 Dialect = Literal["native", "ubi", "segment"]
 
-_OURS = re.compile(r"[A-Za-z0-9_-]{1,32}")
+_OURS = re.compile(r"q_[A-Za-z0-9_-]{1,30}")
 _ZONED = re.compile(r"([Zz]|[+-]\d\d:?\d\d)$")
 
 
