@@ -1,7 +1,7 @@
 """Who sees what: a unit and the context of its search, and out comes what serves it. From memory, in microseconds."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from backend.experiments.bucketing import BUCKETS, arm_of, bucket, is_within
@@ -136,6 +136,8 @@ class Assigner:
         held = plan.layers["holdout"]
         place = bucket(held.salt, by[1], held.hashing)
         if place < plan.holdout_share:
+            if tested := self._tested(plan, unit, by[1]):
+                return _assignment(replace(plan, explore_share=0), unit, by[0], tested)
             out = {"bucket": place, "salt_version": held.version}
             return Assignment(
                 plan.holdout_generation, logged={"unit": by[0], "holdout": True, "layers": {"holdout": out}}
@@ -170,6 +172,16 @@ class Assigner:
         if within is None or not context.meets(within.targeting):
             return None
         return Placed(within, _own_arm(within, by[1], plan), "bucket", place)
+
+    def _tested(self, plan: Plan, unit: Unit, divided_by: str) -> dict[str, Placed]:
+        """The arms that a unit of the holdout was put into by hand; none of them is compared with anything."""
+        found = {}
+        for layer, trials in plan.trials.items():
+            override = self._override([trial for trial in trials if self._is_served(trial)], unit)
+            if override is not None:
+                salted = plan.layers[layer]
+                found[layer] = Placed(*override, "override", bucket(salted.salt, divided_by, salted.hashing))
+        return found
 
     def _is_served(self, trial: Trial) -> bool:
         return all(arm.generation_id is None or self._serves(arm.generation_id) for arm in trial.arms)

@@ -27,7 +27,8 @@ _READ = prepared(
 _KEEP = prepared(
     """
     INSERT INTO sticky_arms (unit, experiment_id, arm)
-    SELECT CAST(:unit AS text), id, CAST(:arm AS text) FROM experiments WHERE id = CAST(:experiment AS bigint)
+    SELECT CAST(:unit AS text), id, CAST(:arm AS text) FROM experiments
+    WHERE id = CAST(:experiment AS bigint) AND status = 'running' FOR SHARE
     ON CONFLICT DO NOTHING RETURNING experiment_id
     """
 )

@@ -66,7 +66,7 @@ def change_layer(session: Session, name: LayerName, hashing: Hashing, *, actor: 
     """Let a layer use another hash, under a new salt.
 
     Raises:
-        Conflict: experiments run in it, whose units would all change arms.
+        Conflict: experiments run in it, whose units would all change arms; or it is the holdout's.
     """
     lock_generations(session)
     make_layers(session)
@@ -74,6 +74,8 @@ def change_layer(session: Session, name: LayerName, hashing: Hashing, *, actor: 
     shown = _read(session, layer)
     if layer.hashing == hashing:
         return shown
+    if name == "holdout":
+        raise Conflict("the holdout stays who it is for good, and another hash would choose others", found=hashing)
     if shown.running:
         raise Conflict("experiments run in this layer, and their units would change arms", found=shown.running)
     layer.hashing, layer.salt, layer.salt_version = hashing, new_salt(), layer.salt_version + 1

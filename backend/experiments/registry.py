@@ -63,7 +63,7 @@ class Registry:
         """Make the layers that are missing, look once, then follow in a daemon thread."""
         with session_scope(self._sessions) as session:
             make_layers(session)
-            pin_holdout(session, self._holdout_share)
+        self._keep_holdout()
         self.refresh()
         self._thread.start()
 
@@ -108,10 +108,16 @@ class Registry:
             holdout_generation=holdout,
         )
 
+    def _keep_holdout(self) -> None:
+        """Choose anew what the holdout is served by: what is live changes, and on the first start comes later."""
+        with session_scope(self._sessions) as session:
+            pin_holdout(session, self._holdout_share)
+
     def _poll(self) -> None:
         while not self._stopped.wait(self._poll_s):
             try:
                 self.refresh()
+                self._keep_holdout()
             except Exception as error:  # noqa: BLE001  whatever failed, what was last seen goes on and we look again
                 log.warning("experiments_not_refreshed", error=str(error))
 

@@ -92,6 +92,10 @@ class Targeting(Strict):
     cohort: list[Value] | None = Field(None, min_length=1, max_length=50)
 
 
+_TAKEN = {"ranker": ("generation", "refine_policy", "exploration"), "explore": ("exploration",), "ui": ()}
+"""What the arms of a layer may say."""
+
+
 class ExperimentIn(Strict):
     """An experiment to be made; it assigns nobody until it is started."""
 
@@ -124,14 +128,24 @@ class ExperimentIn(Strict):
         names = [arm.name for arm in self.arms]
         if len({*names, INTERLEAVED}) <= len(names):
             raise ValueError(f"names of arms: found {names}, expected different ones, none of them `{INTERLEAVED}`")
+        taken = _TAKEN[self.layer]
+        ignored = {name for arm in self.arms for name in _TAKEN["ranker"] if getattr(arm, name) and name not in taken}
+        if ignored:
+            said = " or ".join(taken) or "nothing but names and weights"
+            raise ValueError(f"arms in layer `{self.layer}`: found {sorted(ignored)}, expected {said}")
         if self.method == "interleave" and (
             self.layer != "ranker"
             or len(self.arms) != 2
             or None in (generations := [arm.generation for arm in self.arms])
             or len(set(generations)) != 2
             or self.arms[0].weight != self.arms[1].weight
+            or self.arms[0].refine_policy != self.arms[1].refine_policy
+            or any(arm.exploration for arm in self.arms)
         ):
-            raise ValueError("interleaving: expected two arms of equal weight with two generations, in layer `ranker`")
+            raise ValueError(
+                "interleaving: expected two arms of equal weight with two generations, in layer `ranker`, which refine "
+                "alike and do not explore"
+            )
         return self
 
 

@@ -32,13 +32,12 @@ _SERVE = f"""
     filled AS (
       SELECT coalesce(array_agg(id ORDER BY place), '{{}}') AS product_ids,
              coalesce(array_agg(score ORDER BY place), '{{}}') AS scores, count(*) AS hits,
-             CASE WHEN CAST(:coins AS jsonb) IS NULL THEN array_fill(CAST(1 AS real), ARRAY[CAST(count(*) AS integer)])
-                  WHEN count(*) = coalesce(max(place), 0)
-                  THEN (CAST(:p_show AS real[]))[1 : CAST(count(*) AS integer)] END AS p_show,
              CASE WHEN count(*) = CAST(:limit AS bigint) THEN max(place)
                   ELSE cardinality(CAST(:numbers AS bigint[])) END AS looked_at FROM shown),
     page AS (
-      SELECT product_ids, scores, p_show, looked_at, whole, whole AND CAST(:kept AS boolean) AS recorded,
+      SELECT product_ids, scores, looked_at, whole, whole AND CAST(:kept AS boolean) AS recorded,
+             CASE WHEN CAST(:coins AS jsonb) IS NULL THEN array_fill(CAST(1 AS real), ARRAY[CAST(hits AS integer)])
+                  WHEN hits = looked_at THEN (CAST(:p_show AS real[]))[1 : CAST(hits AS integer)] END AS p_show,
              CAST(coalesce(CAST(:counted AS bigint), greatest(CAST(:relevant AS bigint), looked_at) - looked_at + hits)
                   AS integer) AS total
       FROM (SELECT *, hits = CAST(:limit AS bigint) OR CAST(:final AS boolean) AS whole FROM filled) AS f),

@@ -65,7 +65,7 @@ class Randomiser:
         return _changed(ours[0], a, coins, b)
 
     def _checked(self, listed: Listed, count: int, limit: int, new_days: float) -> tuple[Listed, Mask] | None:
-        """``listed`` without those of its first ``count`` that vanished; of those it keeps, which are new.
+        """``listed`` without those of its first ``count`` that vanished; which of the first ``count`` left are new.
 
         None where too few are left to fill a page although there are others behind them.
         """
@@ -77,7 +77,8 @@ class Randomiser:
         alive = np.array([number in new for number in numbers.tolist()], dtype=np.bool_)
         if alive.sum() < limit and not (listed.exhausted and len(numbers) == len(listed.order.numbers)):
             return None
-        return _without(listed, alive), np.array([new[number] for number in numbers[alive].tolist()], dtype=np.bool_)
+        are_new = [new[number] for number in numbers[alive][:count].tolist()]
+        return _without(listed, alive), np.array(are_new, dtype=np.bool_)
 
 
 def _without(listed: Listed, alive: Mask) -> Listed:

@@ -210,6 +210,15 @@ def test_a_tester_is_in_the_arm_they_were_put_into_even_before_the_start() -> No
     assert assigned(plan(trial(3, is_running=False, overrides={"1:shopper a7": "g8"})), Unit("a8")).experiments == {}
 
 
+def test_a_tester_whose_id_falls_to_the_holdout_is_in_that_arm_and_in_nothing_else() -> None:
+    put = trial(3, overrides={"1:shopper a7": "g8"})
+    made = plan(put, trial(4, layer="ui"), holdout_share=10_000, holdout_generation=2, explore_share=10_000)
+    found = assigned(made, Unit("a7"))
+    assert (found.generation_id, found.experiments, found.exploration) == (8, {"e3": "g8"}, None)
+    assert "holdout" not in found.logged
+    assert assigned(made, Unit("a8")).generation_id == 2
+
+
 def test_an_arm_of_the_ranker_layer_may_say_how_its_explorers_explore() -> None:
     policy = ExplorationPolicy(temperature=0.2)
     made = plan(trial(3, arms=(Arm("only", 1, 7, exploration=policy),)), explore_share=5000)

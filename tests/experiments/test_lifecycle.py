@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 from sqlalchemy import func, select, text, update
 from sqlalchemy.engine import Engine
 from sqlalchemy.orm import Session, sessionmaker
@@ -233,6 +234,24 @@ def test_the_holdout_is_served_by_what_is_pinned(sessions: Sessions, generations
     assert (found.generation_id, found.exploration, found.logged["holdout"]) == (generations[0], None, True)
 
 
+def test_a_process_that_started_before_anything_was_live_finds_the_holdouts_generation(
+    sessions: Sessions, request: pytest.FixtureRequest
+) -> None:
+    from tests.fixtures.stacks import wait_for
+
+    registry = Registry(sessions, holdout_share=0.01, exploration_share=0, poll_s=0.05)
+    registry.start()
+    try:
+        assert registry.plan.holdout_generation is None
+        made: list[int] = request.getfixturevalue("generations")
+        wait_for(lambda: registry.plan.holdout_generation == made[0], "the holdout has its generation")
+        with session_scope(sessions) as session:
+            go_live(session, made[3], actor="t")  # the other encoder's
+        wait_for(lambda: registry.plan.holdout_generation == made[3], "it follows the encoder")
+    finally:
+        registry.stop()
+
+
 def test_a_change_reaches_a_process_that_runs(sessions: Sessions) -> None:
     from tests.fixtures.stacks import wait_for
 
@@ -273,6 +292,8 @@ def test_who_signs_in_keeps_their_arm_in_every_process(
         kept = session.execute(select(StickyArm.unit, StickyArm.arm)).all()
         assert kept == [(hasher.hashed("user", "jo"), arms[first][f"e{number}"])]
         stop_experiment(session, number, actor="t")
+    known.keep("jo", number, "new")  # by a process that has not seen the end yet
+    with session_scope(sessions) as session:
         assert session.scalar(select(func.count()).select_from(StickyArm)) == 0
 
 
@@ -297,6 +318,27 @@ def test_a_layer_changes_its_hash_only_while_nothing_runs_in_it(sessions: Sessio
         shown = {layer.name: layer for layer in list_layers(session)}
         assert (shown["ranker"].free, shown["ranker"].running) == (0.8, [f"e{number}"])
         assert shown["ui"].free == 1
+        with pytest.raises(Conflict, match="for good"):
+            change_layer(session, "holdout", "fnv_v2", actor="t")
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"layer": "ui", "arms": [{"name": "a"}, {"name": "b", "generation": "g8"}]}, "nothing but names"),
+        ({"layer": "explore", "arms": [{"name": "a"}, {"name": "b", "refine_policy": "auto"}]}, "expected exploration"),
+        (
+            {
+                "method": "interleave",
+                "arms": [{"name": "a", "generation": "g7"}, {"name": "b", "generation": "g8", "refine_policy": "auto"}],
+            },
+            "refine alike",
+        ),
+    ],
+)
+def test_what_an_arm_says_and_nothing_would_heed_is_refused(changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
+        asked(**changes)
 
 
 def test_nobody_knows_a_salt_that_was_not_made_here(sessions: Sessions) -> None:

@@ -139,6 +139,9 @@ def test_exploring_lists_show_what_their_odds_say(search: Search, shelf: Shop, l
     assert counted() - before == kinds
     assert abs(kinds["pair"] / lists - POLICY.pair_share) < 4.5 * 0.5 / lists**0.5
     assert len({tuple(pages[0].candidates or ()) for _, pages in kept}) == 1  # before the coins they are one list
+    assert {(served.coins or {}).get("from") for served, _ in kept} - {None} <= set(
+        range(LIMIT + 1, POLICY.window(LIMIT) + 1)
+    )
     numbers = numbers_of(shelf)
     for served, pages in kept:
         check_record(served, pages, numbers)
@@ -276,32 +279,42 @@ class TestWhatVanishes:
         assert gone not in ids(found)
         assert len(pages[0].candidates or ()) == COUNT - 1
 
-    def test_behind_the_coins_makes_the_odds_unknown(
-        self, search: Search, shelf: Shop, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        explored = Randomiser.explored
+    @pytest.fixture
+    def sold(self, shelf: Shop, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+        """Places of an exploring list whose products are sold between its coins and its answer."""
+        explored, places = Randomiser.explored, list[int]()
 
-        def and_sells_the_first(
-            randomiser: Randomiser, listed: Listed, limit: int, policy: ExplorationPolicy
-        ) -> Offered:
+        def and_sells(randomiser: Randomiser, listed: Listed, limit: int, policy: ExplorationPolicy) -> Offered:
             offered = explored(randomiser, listed, limit, policy)
             with session_scope(shelf.sessions) as session:
                 session.execute(
-                    text("UPDATE products SET availability = 'out_of_stock' WHERE number = :number"),
-                    {"number": int(offered.order.numbers[0])},
+                    text("UPDATE products SET availability = 'out_of_stock' WHERE number = ANY(:numbers)"),
+                    {"numbers": offered.order.numbers[places].tolist()},
                 )
             return offered
 
-        with monkeypatch.context() as patched:
-            patched.setattr(Randomiser, "explored", and_sells_the_first)
-            first = search(text="mug number 5", limit=LIMIT, session_id="s1")
-        second = search(cursor=first["cursor"], limit=LIMIT)
+        monkeypatch.setattr(Randomiser, "explored", and_sells)
+        yield places
         with session_scope(shelf.sessions) as session:
             session.execute(text("UPDATE products SET availability = 'in_stock'"))
+
+    def test_behind_the_coins_makes_the_odds_unknown(self, search: Search, shelf: Shop, sold: list[int]) -> None:
+        sold.append(0)
+        first = search(text="mug number 5", limit=LIMIT, session_id="s1")
+        second = search(cursor=first["cursor"], limit=LIMIT)
         [(served, pages)] = records(shelf, [first["query_id"]])
         assert served.coins is not None
         assert [page.p_show for page in pages] == [None, None]
         assert not set(ids(first)) & set(ids(second))
+
+    def test_from_the_end_of_a_page_that_is_not_full_makes_them_unknown_too(
+        self, search: Search, shelf: Shop, sold: list[int]
+    ) -> None:
+        sold.append(-1)  # other coins would have put it among those that are shown
+        found = search(text="mug number 5", limit=COUNT + 10, session_id="s1")
+        [(served, pages)] = records(shelf, [found["query_id"]])
+        assert served.coins is not None
+        assert (len(found["hits"]), pages[0].p_show) == (COUNT - 1, None)
 
     def test_between_pages_makes_the_odds_of_the_next_unknown(self, search: Search, shelf: Shop) -> None:
         first = search(text="mug number 5", limit=LIMIT, session_id="s1")
@@ -357,5 +370,7 @@ def test_an_arm_that_is_not_held_here_serves_nobody(search: Search, shelf: Shop,
             session.execute(insert(GenerationPin).values(generation_id=other, reason="e1"))
         holder.refresh()
     [(served, _)] = records(shelf, [found["query_id"]])
-    assert (served.experiments, served.assignment, served.coins) == ({}, {}, None)
-    assert found["experiments"] == {}
+    assert found["experiments"] == served.experiments == {}
+    assert served.assignment["layers"].keys() == {"explore"}  # another layer: that goes on
+    assert served.coins is not None
+    assert served.coins["kind"] in ("pair", "slot")

@@ -229,7 +229,9 @@ class _Odds:
         new = np.zeros(n, dtype=np.bool_) if new is None else new
         pair = 1.0 / np.sqrt(np.arange(1, shown))
         slots = max(0, shown - policy.slot_from + 1) if n > shown else 0
-        tail = np.exp((kept[shown:] - kept[shown:].max(initial=-np.inf)) / policy.temperature)
+        behind = kept[shown : policy.window(page)]
+        tail = np.zeros(n - shown)  # what stands behind the window is never drawn
+        tail[: len(behind)] = np.exp((behind - behind.max(initial=-np.inf)) / policy.temperature)
         tail_new = tail * new[shown:]
         return cls(
             n=n,
@@ -259,8 +261,8 @@ class _Odds:
         # a candidate moves back by one where the slot is at or before it and what fills it comes from behind it
         moved = np.zeros(self.n)
         moved[first : self.page] = filled * np.arange(1, self.slots + 1) / self.slots
-        moved[self.page :] = filled * (tail.sum() - np.cumsum(tail))
-        moved[-1] = 0.0  # nothing is behind the last one
+        up_to = np.cumsum(tail)
+        moved[self.page :] = filled * (up_to[-1] - up_to)  # exactly 0 where nothing that is drawn is behind
         place = np.arange(self.n - 1)
         found[place, place] -= moved[:-1]
         found[place, place + 1] += moved[:-1]

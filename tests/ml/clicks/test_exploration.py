@@ -187,6 +187,18 @@ def test_the_loss_is_that_of_the_lists_shown() -> None:
     assert np.mean(lost) == pytest.approx(expected_loss(gains, scores, 8, DEFAULT), abs=4 * error)
 
 
+def test_what_stands_behind_the_depth_takes_no_part() -> None:
+    policy = ExplorationPolicy(pair_share=0.0, slot_chance=1.0, depth=12, temperature=1.0)
+    scores, new = np.linspace(1, 0, 40), np.arange(40) >= 20
+    at = odds(scores, 8, policy, new=new)
+    assert policy.window(8) == 16
+    assert (at[16:] == np.eye(40)[16:]).all()
+    assert (at[8:16, 5:8] > 0).all()
+    coins = random.Random(1)
+    drawn = [explore(scores, 8, policy, coins, new=new).coins for _ in range(300)]
+    assert {(one["from"], one["pool"]) for one in drawn} == {(rank, "any") for rank in range(9, 17)}
+
+
 @settings(max_examples=60)
 @given(st.integers(1, 30), st.integers(0, 2**32 - 1), st.floats(0, 1), st.floats(0, 1))
 def test_no_gains_lose_more_than_the_bound(page: int, seed: int, pair_share: float, slot_chance: float) -> None:
