@@ -57,11 +57,14 @@ def record_feedback(
     judged: Sequence[Judged],
     shopper_id: str | None = None,
     session_id: str | None = None,
+    user_id: str | None = None,
+    is_bot: bool = False,
 ) -> None:
     """Keep what the refinement ``query_id`` was told of the list ``about``, as events of that list; one statement.
 
-    ``shopper_id`` and ``session_id`` are hashes already. Clients need not send these events again: kept with
-    ``source`` refine, they are not taken for signals of the session either.
+    ``shopper_id``, ``session_id`` and ``user_id`` are hashes already; what a program says is marked (``is_bot``).
+    Clients need not send these events again: kept with ``source`` refine, they are not taken for signals of the session
+    either.
     """
     events = [
         NewEvent(
@@ -71,6 +74,8 @@ def record_feedback(
             product_id=one.product_id,
             shopper_id=shopper_id,
             session_id=session_id,
+            user_id=user_id,
+            is_bot=is_bot,
             value=one.value if one.stars is None else value_of_stars(one.stars),
             dwell_ms=one.dwell_ms,
             image=one.image,

@@ -207,6 +207,7 @@ class Refiner:
 
     def _child(self, parent: ListServed, request: RefineRequest) -> ListServed:
         hasher = self._searcher.hasher
+        shopper_id = hasher.hashed("shopper", request.shopper_id) or parent.shopper_id
         return replace(
             parent,
             served_at=None,
@@ -216,7 +217,8 @@ class Refiner:
             parent_id=parent.query_id,
             root_id=parent.root_id or parent.query_id,
             turn=parent.turn + 1,
-            shopper_id=hasher.hashed("shopper", request.shopper_id) or parent.shopper_id,
+            shopper_id=shopper_id,
+            user_id=parent.user_id if shopper_id == parent.shopper_id else None,  # a list passed on as a link
             session_id=hasher.hashed("session", request.session_id) or parent.session_id,
             surface=request.surface or parent.surface,
             device=request.device or parent.device,
@@ -236,6 +238,8 @@ class Refiner:
                 judged=judged,
                 shopper_id=served.shopper_id,
                 session_id=served.session_id,
+                user_id=served.user_id,
+                is_bot=served.is_bot,
             )
 
 

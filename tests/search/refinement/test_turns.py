@@ -103,6 +103,20 @@ class TestAList:
             kept = [(event.type, event.product_id, event.value, event.source) for event in events]
         assert kept == [("rating", "red1", -1.0, "refine"), ("like", "red2", 1.0, "refine")]
 
+    def test_is_the_account_s_unless_another_browser_goes_on(self, search: Search, refine: Refine, shop: Shop) -> None:
+        first = search(text="a toy", shopper_id="a7", user_id="u1")["query_id"]
+        with session_scope(shop.sessions) as session:
+            session.execute(update(ServedList).filter_by(query_id=first).values(is_bot=True))
+        refine(first, feedback=said("red1"), shopper_id="a7")
+        refine(first, feedback=said("red1"), shopper_id="b8")
+        with session_scope(shop.sessions) as session:
+            owner = session.scalar(select(ServedList.user_id).filter_by(query_id=first))
+            lists = session.scalars(select(ServedList.user_id).filter_by(parent_id=first).order_by("served_at")).all()
+            events = session.scalars(select(Event).filter_by(query_id=first).order_by(Event.id)).all()
+            assert [(event.user_id, event.is_bot) for event in events] == [(owner, True), (None, True)]
+        assert owner is not None
+        assert lists == [owner, None], "else an export of the account would hold all of the other browser's rows"
+
 
 class TestWhatWasSaid:
     def test_counts_in_later_turns_as_if_it_was_said_at_once(self, search: Search, refine: Refine) -> None:
