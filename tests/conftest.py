@@ -41,5 +41,11 @@ class Together(LoadScopeScheduling):
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Together:
-    """The one above, for any ``-n``."""
+    """The one above, for any ``-n``; by itself it would begin with the files of the most tests, not the longest."""
+    config.option.loadscopereorder = False
     return Together(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes minutes comes first: at the end one process would wait for the other."""
+    items.sort(key=lambda item: not any(item.get_closest_marker(name) for name in ("faults", "browser")))
