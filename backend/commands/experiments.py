@@ -1,6 +1,7 @@
 """``morelike experiment``: who sees what."""
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -178,10 +179,9 @@ def _run(change: "Callable[[Session], Experiment]") -> None:
 
 
 def _number(name: str) -> int:
-    number = name.removeprefix("e")
-    if not number.isdigit():
+    if re.fullmatch("e?[0-9]{1,18}", name) is None:
         raise Unprocessable("this names no experiment", found=name, expected="e3")
-    return int(number)
+    return int(name.removeprefix("e"))
 
 
 def _check_shares(*shares: float | None) -> None:

@@ -41,6 +41,8 @@ def simulate(
         return
     if world not in WORLDS:
         raise Unprocessable("There is no such world.", found=world, expected=f"one of {', '.join(WORLDS)}")
+    if report is not None and not report.parent.is_dir():
+        raise Unprocessable("The report cannot be written there.", found=str(report), expected="a file in a folder")
     crowd = Crowd(WORLDS[world], shoppers, seed=seed, wishes=wishes, at_once=at_once)
     found = _shop(crowd, url or _running(), key, pause if watch else None)
     _tell(found)
@@ -71,16 +73,26 @@ def _running() -> str:
 
 
 def _shop(crowd: "Crowd", url: str, key: str | None, pause_s: float | None) -> dict[str, Any]:
-    import httpx
-
     from backend.commands.bars import bars
     from backend.demo.shoppers.traffic import simulate as run
 
-    with httpx.Client(base_url=url, timeout=60.0) as client:
+    with _client(url) as client:
         if pause_s is not None:
             return _watched(crowd, client, key, pause_s)
         with bars() as told:
             return run(crowd, client, key=key, on_session=lambda done: told("Shoppers", done, crowd.shoppers))
+
+
+def _client(url: str) -> "httpx.Client":
+    import httpx
+
+    try:
+        client = httpx.Client(base_url=url, timeout=60.0)
+    except httpx.InvalidURL as error:
+        raise Unprocessable("This is no address.", found=url, expected="http://HOST:PORT") from error
+    if client.base_url.scheme not in ("http", "https") or not client.base_url.host:
+        raise Unprocessable("This is no address.", found=url, expected="http://HOST:PORT")
+    return client
 
 
 def _watched(crowd: "Crowd", client: "httpx.Client", key: str | None, pause_s: float) -> dict[str, Any]:

@@ -67,6 +67,25 @@ def test_a_similar_product_counts_for_the_list_of_similar_ones_and_a_page_that_i
     assert events[0].query_id == events[1].query_id != events[2].query_id == events[3].query_id
 
 
+def test_a_similar_product_that_is_gone_back_to_still_counts_for_its_list(shop: Page, stack: Stack) -> None:
+    before, results = last_event(stack), set(shown(shop))
+    shop.locator(".card-link").first.click()
+    expect(shop.locator(".mini").first).to_be_visible()
+    similar = shop.eval_on_selector_all(".mini", "cards => cards.map((card) => card.dataset.product)")
+    product = next(one for one in similar if one not in results)
+    shop.locator(f'.mini[data-product="{product}"] a').click()
+    expect(shop.locator(f'.mini[data-product="{product}"]')).to_have_count(0)
+    shop.locator(".mini a").first.click()
+    shop.wait_for_timeout(100)
+    shop.go_back()
+    shop.wait_for_timeout(300)
+    shop.goto("about:blank")
+    found = arrived(stack, lambda found: [one.product_id for one in found].count(product) == 3, before)
+    events = [one for one in found if one.product_id == product]
+    assert [one.type for one in events] == ["click", "dwell", "dwell"]
+    assert len({one.query_id for one in events}) == 1
+
+
 def test_a_page_that_was_told_not_to_tells_nothing(stack: Stack, open_tab: OpenTab) -> None:
     before, tab = last_event(stack), open_tab()
     tab.page.add_init_script("Object.defineProperty(navigator, 'globalPrivacyControl', {value: true})")

@@ -12,7 +12,7 @@ from sqlalchemy import select
 
 from backend.db import session_scope
 from backend.events.models import Event
-from tests.browser.conftest import OpenTab, Serve, Stack, settled, shown
+from tests.browser.conftest import OpenTab, Serve, Stack, search, settled, shown
 from tests.fixtures.stacks import PATIENCE_S
 
 pytestmark = pytest.mark.browser
@@ -166,3 +166,102 @@ def test_a_product_opened_in_a_tab_of_its_own_is_a_click_and_the_results_stay_in
     assert [(one.product_id) for one in events if one.type == "click"] == [products[1]]
     expect(opened.value.get_by_role("dialog")).to_be_visible()
     assert re.search("/product/", opened.value.url)
+
+
+PAGE_IS_LEFT = "dispatchEvent(new PageTransitionEvent('pagehide')), JSON.parse(localStorage.getItem('morelike-unsent'))"
+
+
+def test_what_no_beacon_took_is_kept_beside_what_another_tab_left(stack: Stack, open_tab: OpenTab) -> None:
+    page = open_tab().page
+    page.add_init_script("delete Navigator.prototype.sendBeacon")
+    page.route("**/v1/events*", lambda route: route.abort())
+    page.goto(stack.url)
+    settled(page)
+    page.evaluate("localStorage.setItem('morelike-unsent', JSON.stringify([{message_id: 'of-another-tab'}]))")
+    page.locator(".card-link").first.click()
+    left = page.evaluate(PAGE_IS_LEFT)
+    assert left[0] == {"message_id": "of-another-tab"}
+    assert "click" in [one.get("type") for one in left]
+
+
+def with_events_held(page: Page, lost: int) -> list[Route]:
+    """Batches of events that wait for an answer; the first ``lost`` get none."""
+    waiting: list[Route] = []
+    seen: list[Route] = []
+
+    def answer(route: Route) -> None:
+        seen.append(route)
+        if len(seen) <= lost:
+            route.abort()
+        else:
+            waiting.append(route)
+
+    page.route("**/v1/events*", answer)
+    return waiting
+
+
+def until_held(page: Page, waiting: list[Route]) -> None:
+    patience = time.monotonic() + PATIENCE_S
+    while not waiting:
+        assert time.monotonic() < patience
+        page.wait_for_timeout(50)
+
+
+def test_what_is_tried_again_while_the_page_is_left_is_kept(stack: Stack, open_tab: OpenTab) -> None:
+    page = open_tab().page
+    waiting = with_events_held(page, lost=1)
+    page.goto(stack.url)
+    settled(page)
+    page.locator(".card-link").first.click()
+    until_held(page, waiting)
+    assert "click" in [one["type"] for one in page.evaluate(PAGE_IS_LEFT)]
+
+
+def test_what_is_under_way_when_the_shopper_says_no_is_not_sent_again(stack: Stack, open_tab: OpenTab) -> None:
+    page = open_tab().page
+    waiting = with_events_held(page, lost=0)
+    page.goto(stack.url)
+    settled(page)
+    page.locator(".card-link").first.click()
+    until_held(page, waiting)
+    page.evaluate("Morelike.consent(false)")
+    waiting[0].abort()
+    page.wait_for_timeout(1500)  # a second after a failure it would be tried again
+    assert len(waiting) == 1
+    assert kept(page) == {"morelike-consent"}
+
+
+def test_where_the_browser_keeps_nothing_more_the_shopper_has_one_name_and_may_still_say_no(
+    stack: Stack, open_tab: OpenTab
+) -> None:
+    page = open_tab().page
+    searches: list[dict[str, Any]] = []
+    told: list[dict[str, Any]] = []
+    page.add_init_script("Storage.prototype.setItem = () => { throw new DOMException('full', 'QuotaExceededError'); }")
+    page.on("request", lambda one: searches.append(one.post_data_json) if one.url.endswith("/v1/search") else None)
+    page.on(
+        "request",
+        lambda one: told.extend(json.loads(one.post_data or "")["batch"]) if "/v1/events" in one.url else None,
+    )
+    page.goto(stack.url)
+    settled(page)
+    with page.expect_request("**/v1/events*"):
+        page.locator(".card-link").first.click()
+    expect(page.locator(".mini").first).to_be_visible()
+    assert len({(one["shopper_id"], one["session_id"]) for one in [*searches, *told]}) == 1
+    page.evaluate("Morelike.consent(false)")
+    so_far = len(told)
+    page.keyboard.press("Escape")
+    search(page, "a mug")
+    page.wait_for_timeout(900)
+    assert len(told) == so_far
+    assert not {"shopper_id", "session_id"} & set(searches[-1])
+
+
+def test_a_long_session_keeps_only_its_last_lists_in_memory(shop: Page) -> None:
+    size = shop.evaluate(
+        "() => { const {refiner} = document.querySelector('#shop').morelike;"
+        " for (let n = 0; n < 300; n += 1) refiner.keep({query_id: `q_${n}`}, []);"
+        " return [refiner.lists.size, refiner.lists.has('q_299')]; }"
+    )
+    assert size == [100, True]

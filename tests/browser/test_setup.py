@@ -297,6 +297,24 @@ def test_what_shoppers_do_stands_there_a_moment_later_and_what_was_refused_says_
     expect(page.locator(".collected")).to_contain_text("Running experiments")
 
 
+def test_an_answer_that_comes_after_another_filter_was_chosen_is_not_shown(tab: Tab) -> None:
+    page, late = tab.page, list[Route]()
+
+    def hold(route: Route) -> None:
+        late.append(route)
+
+    page.route("**/v1/events?*verdict=all", hold)
+    with page.expect_request("**/v1/events?*verdict=all"):
+        pass
+    with page.expect_response("**/v1/events?*verdict=rejected"):
+        page.get_by_role("button", name="refused").click()
+    accepted = {"id": 1, "verdict": "accepted", "type": "too late", "received_at": "2026-11-21T09:00:00Z"}
+    with page.expect_response("**/v1/events?*verdict=all"):
+        late[0].fulfill(json={"events": [accepted]})
+    page.wait_for_timeout(300)  # the next look would put it right
+    assert "too late" not in page.locator(".stream").inner_text()
+
+
 def send(house: Stack, event: dict[str, Any]) -> None:
     """An event, as a page of the shop's sends it."""
     answer = httpx.post(f"{house.url}/v1/events", json=[event], headers={"User-Agent": "Mozilla/5.0"})

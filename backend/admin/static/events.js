@@ -19,7 +19,9 @@ export class Events {
 
   /** The newest again; what has just come is let in gently. */
   async show() {
-    const {events} = await call("GET", `/v1/events?limit=${PAGE}&verdict=${this.verdict}`);
+    const {verdict} = this;
+    const {events} = await call("GET", `/v1/events?limit=${PAGE}&verdict=${verdict}`);
+    if (verdict !== this.verdict) return;  // others are wanted meanwhile
     const seen = JSON.stringify(events);
     if (seen === this.seen) return;
     const before = this.seen && new Set(JSON.parse(this.seen).map(key));

@@ -38,7 +38,7 @@ class Door:
             Unprocessable: it refuses this one.
         """
         answer = self._post("/v1/search", request, user_agent)
-        if answer.status_code != 200:
+        if answer.status_code != 200 or "json" not in answer.headers.get("Content-Type", ""):
             raise Unprocessable("The shop refused a search.", found=answer.text[:500], expected="200 OK")
         found: dict[str, Any] = answer.json()
         return found

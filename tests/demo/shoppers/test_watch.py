@@ -3,6 +3,7 @@
 import io
 
 import numpy as np
+import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
@@ -64,3 +65,17 @@ def test_the_command_lists_the_worlds_and_refuses_others() -> None:
     refused = CliRunner().invoke(app, ["simulate", "--world", "atlantis"])
     assert refused.exit_code == 1
     assert "Found: atlantis" in refused.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--url", "http://127.0.0.1:port"], "This is no address."),
+        (["--url", "shop.example"], "This is no address."),
+        (["--report", "/no/such/folder/report.json"], "The report cannot be written there."),
+    ],
+)
+def test_what_cannot_work_is_said_before_anybody_shops(arguments: list[str], said: str) -> None:
+    refused = CliRunner().invoke(app, ["simulate", "--shoppers", "1", *arguments])
+    assert refused.exit_code == 1
+    assert said in refused.output

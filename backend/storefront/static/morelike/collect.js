@@ -1,7 +1,7 @@
 /* What a shopper sees and does, told to the server: what was in sight, opened, looked at, come back from, put in the cart, bought. */
 
 import {Consent, Identity} from "./consent.js";
-import {Exposure, columnsOf} from "./exposure.js";
+import {Exposure, columnsOf, wholeMs} from "./exposure.js";
 import {listOfProduct, rememberList, takeList, withList} from "./lists.js";
 import {forget, keep, recall} from "./memory.js";
 import {Outbox} from "./outbox.js";
@@ -81,14 +81,14 @@ export class Collector {
     if (!this.visit) return;
     const {about, began} = this.visit;
     this.#leave();
-    this.#tell({type: "return", ...about, dwell_ms: Math.round(performance.now() - began)});
+    this.#tell({type: "return", ...about, dwell_ms: wholeMs(performance.now() - began)});
   }
 
   /** The results are here again: whoever went from them to a page of the shop's own has come back. */
   arrived() {
     const away = recall(AWAY, "sessionStorage");
     forget(AWAY);
-    if (away) this.#tell({type: "return", product_id: away.product_id, query_id: away.query_id, dwell_ms: Math.max(0, Date.now() - away.at)});
+    if (away) this.#tell({type: "return", product_id: away.product_id, query_id: away.query_id, dwell_ms: wholeMs(Date.now() - away.at)});
   }
 
   /** {quantity, price, currency, queryId} are known or not; without a list, the one the product was opened from counts. */
@@ -143,7 +143,7 @@ export class Collector {
   /** Note how long the page was visible since that was last noted. */
   #look() {
     if (!this.visit) return;
-    const seen = this.visit.since === null ? 0 : Math.round(performance.now() - this.visit.since);
+    const seen = this.visit.since === null ? 0 : wholeMs(performance.now() - this.visit.since);
     this.visit.since = document.hidden ? null : performance.now();
     if (seen > 0) this.#tell({type: "dwell", ...this.visit.about, dwell_ms: seen});
   }

@@ -5,7 +5,6 @@ const LONG_ENOUGH_MS = 500;
 const TOLD_AFTER_MS = 1000;
 const MOST_ITEMS = 100;
 const STEPS = Array.from({length: 11}, (_, step) => step / 10);
-const DAY_MS = 24 * 3600 * 1000;
 
 export class Exposure {
   /** `tell(queryId, items)` hears {product_id, visible_share, visible_ms} of what was seen since it last heard of it. */
@@ -103,12 +102,17 @@ export class Exposure {
     this.timer = null;
     for (const [queryId, items] of this.seen) {
       const said = [...items].map(([id, {ms, share}]) => ({
-        product_id: id, visible_share: Math.min(1, Math.round(share * 100) / 100), visible_ms: Math.min(DAY_MS, Math.round(ms)),
+        product_id: id, visible_share: Math.min(1, Math.round(share * 100) / 100), visible_ms: wholeMs(ms),
       }));
       for (let from = 0; from < said.length; from += MOST_ITEMS) this.tell(queryId, said.slice(from, from + MOST_ITEMS));
     }
     this.seen.clear();
   }
+}
+
+/** Milliseconds as an event says them: whole, and a day at most. */
+export function wholeMs(ms) {
+  return Math.min(24 * 3600 * 1000, Math.max(0, Math.round(ms)));
 }
 
 /** How many of `elements` stand side by side in the first row; null where they are not laid out. */

@@ -5,18 +5,20 @@ const PAGE_MEMORY = new Map();
 
 /** What was kept under `name` in `area`, a Storage; null where there is nothing, or nothing that can be read. */
 export function recall(name, area = "localStorage") {
+  if (PAGE_MEMORY.has(name)) return PAGE_MEMORY.get(name);
   try {
     return JSON.parse(window[area].getItem(PREFIX + name));
   } catch {
-    return PAGE_MEMORY.get(name) ?? null;
+    return null;
   }
 }
 
 export function keep(name, value, area = "localStorage") {
   try {
     window[area].setItem(PREFIX + name, JSON.stringify(value));
+    PAGE_MEMORY.delete(name);
   } catch {
-    PAGE_MEMORY.set(name, value);
+    PAGE_MEMORY.set(name, value);  // a full storage still reads: what it has of this name is old
   }
 }
 

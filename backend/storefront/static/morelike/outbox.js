@@ -11,7 +11,7 @@ const UNSENT = "unsent";
 
 export class Outbox {
   constructor(client) {
-    Object.assign(this, {client, waiting: [], failures: 0, sending: null});
+    Object.assign(this, {client, waiting: [], flying: [], failures: 0, sending: null});
   }
 
   /** `event` happened now; the server counts it once, however often it is sent. */
@@ -31,29 +31,29 @@ export class Outbox {
   /** The page is left, perhaps for good. What a beacon does not take, or might not bring, is kept for the next page. */
   leave() {
     clearTimeout(this.timer);
-    const unsure = this.failures > 0 ? [...this.waiting] : [];
+    const unsure = this.failures > 0 ? [...this.flying, ...this.waiting] : [];
     while (this.waiting.length > 0) {
       const batch = this.#batch();
-      if (navigator.sendBeacon(this.#address(), bodyOf(batch))) continue;
+      if (navigator.sendBeacon?.(this.#address(), bodyOf(batch))) continue;
       if (unsure.length === 0) unsure.push(...batch, ...this.waiting);
       this.waiting = [];
     }
-    if (unsure.length > 0) keep(UNSENT, unsure);
+    if (unsure.length > 0) keep(UNSENT, [...unsent(), ...unsure].slice(-MOST_WAITING));  // another tab may have left some
   }
 
   /** What an earlier page could not send is sent by this one. */
   resume() {
-    const unsent = recall(UNSENT);
+    const earlier = unsent();
     forget(UNSENT);
-    if (!Array.isArray(unsent) || unsent.length === 0) return;
-    this.waiting.unshift(...unsent);
+    if (earlier.length === 0) return;
+    this.waiting.unshift(...earlier);
     this.#soon(TOGETHER_MS);
   }
 
   /** Nothing of what waits is sent. */
   drop() {
     clearTimeout(this.timer);
-    this.waiting = [];
+    this.waiting = this.flying = [];
     forget(UNSENT);
   }
 
@@ -84,9 +84,12 @@ export class Outbox {
 
   /** Send one batch; how long to wait with the next, in milliseconds. What did not arrive is sent again. */
   async #sent() {
-    const batch = this.#batch();
+    const batch = (this.flying = this.#batch());
     if (batch.length === 0) return 0;
-    const answer = await fetch(this.#address(), {method: "POST", body: bodyOf(batch), keepalive: true, credentials: "omit"}).catch(() => null);
+    const signal = AbortSignal.timeout(this.client.timeout);
+    const answer = await fetch(this.#address(), {method: "POST", body: bodyOf(batch), keepalive: true, credentials: "omit", signal}).catch(() => null);
+    if (this.flying !== batch) return 0;  // dropped meanwhile
+    this.flying = [];
     const again = !answer || answer.status === 429 || answer.status >= 500;
     this.failures = again && this.failures < PATIENCE ? this.failures + 1 : 0;
     if (this.failures === 0) return 0;
@@ -98,6 +101,11 @@ export class Outbox {
   #address() {
     return `${this.client.url}/v1/events${this.client.key ? `?key=${encodeURIComponent(this.client.key)}` : ""}`;
   }
+}
+
+function unsent() {
+  const kept = recall(UNSENT);
+  return Array.isArray(kept) ? kept : [];
 }
 
 /** With the time by this clock, so that a wrong one is found out. */

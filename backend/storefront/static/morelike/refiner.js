@@ -3,6 +3,8 @@
 import {Session} from "./session.js";
 import {judgements, listOf, standingAt, stepOf, toRefinement, withStep, withTurn} from "./turns.js";
 
+const KEPT_LISTS = 100;  // one that is gone back to after more is asked for again
+
 export class Refiner {
   /** `shop` is the search that is refined. */
   constructor(shop, texts) {
@@ -65,7 +67,10 @@ export class Refiner {
 
   /** An answer is about to be shown: it can be gone back to, and its products show what was said of them. */
   keep(answer, hits) {
-    if (answer.query_id) this.lists.set(answer.query_id, {answer, hits});
+    if (!answer.query_id) return;
+    this.lists.delete(answer.query_id);
+    this.lists.set(answer.query_id, {answer, hits});
+    for (const old of [...this.lists.keys()].slice(0, -KEPT_LISTS)) this.lists.delete(old);
   }
 
   /** What led to the list that is shown, for its cards: {said, decision, known}; null where nothing was refined. */

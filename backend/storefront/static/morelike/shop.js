@@ -152,7 +152,7 @@ export class Shop {
     const {params, productId} = place;
     const state = entry?.state ?? fromParams(params, this.pictures, this.options.query, this.journey.session());
     if (!entry) this.journey.adopt(state);
-    if (productId !== null) this.#look(productId, this.known(productId), entry?.answer?.query_id);
+    if (productId !== null) this.#look(productId, this.known(productId), listWith(productId, entry));
     else this.page.close();
     if (toParams(state).toString() === toParams(this.state).toString() && this.answer) {
       if (productId === null) this.refiner.session.release();
@@ -368,6 +368,11 @@ export class Shop {
   tell(name, detail) {
     this.target.dispatchEvent(new CustomEvent(`morelike:${name}`, {detail, bubbles: true}));
   }
+}
+
+/** The list of `entry` where the product is on it; undefined where it was opened from another, such as the similar ones. */
+function listWith(productId, entry) {
+  return entry?.hits?.some((hit) => hit.product_id === productId) ? entry.answer.query_id : undefined;
 }
 
 const DEFAULT_FACETS = ["category", "brand", "attributes.colour", "attributes.color", "attributes.material", "attributes.size", "price"];
