@@ -24,7 +24,7 @@ class AppError(Exception):
 
     def sentence(self) -> str:
         """The fact, with the value found and the value expected."""
-        parts = [self.detail]
+        parts = [self.detail if self.found is None and self.expected is None else f"{self.detail.rstrip('.')}."]
         if self.found is not None:
             parts.append(f"Found: {self.found}.")
         if self.expected is not None:
