@@ -176,14 +176,20 @@ class ServingHolder:
         return serving
 
     def arm(self, generation_id: int | None) -> Serving | None:
-        """The generation of this id where it is live or kept beside it, with its encoder loaded; from memory."""
+        """The generation of this id where it is live or kept beside it and can be searched here; from memory.
+
+        As with ``pinned``, one of the encoder that serves can, also while that is being loaded: a process that has just
+        been started takes nobody out of an experiment.
+        """
         serving = self._current
         if serving is not None and serving.generation_id == generation_id:
             return serving
         found = self._arms.get(generation_id) if generation_id is not None else None
-        if found is None or self._encoders is None or self._encoders.has(found.encoder_id):
-            return found
-        return None
+        return found if found is not None and self._can_search(found, serving) else None
+
+    def _can_search(self, found: Serving, serving: Serving | None) -> bool:
+        same = serving is not None and found.encoder_id == serving.encoder_id
+        return same or self._encoders is None or self._encoders.has(found.encoder_id)
 
     def pinned(self, generation_id: int) -> Serving:
         """The generation of this id while it can be searched here, else what serves now.
@@ -202,8 +208,7 @@ class ServingHolder:
             found = self._read(session, generation_id)
         if found is None:
             return serving
-        same = found.encoder_id == serving.encoder_id
-        return found if same or self._encoders is None or self._encoders.has(found.encoder_id) else serving
+        return found if self._can_search(found, serving) else serving
 
     def _read(self, session: Session, generation_id: int) -> Serving | None:
         """The generation of this id while it may serve. It never changes, so it is read in full once."""

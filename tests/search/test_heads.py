@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 import pytest
 import redis
-from sqlalchemy import select, text, update
+from sqlalchemy import delete, select, text, update
 from starlette.testclient import TestClient
 
 from backend.db import session_scope
 from backend.generations.heads import HeadsUnusable
 from backend.generations.index_content import read_contents
-from backend.generations.models import Generation, IndexBuild
+from backend.generations.models import Generation, GenerationPin, IndexBuild
 from backend.generations.promote import go_live
 from backend.generations.repository import get_build, new_build
 from backend.generations.serving import EncoderKey, ServingHolder, load_serving
@@ -390,10 +390,13 @@ def test_a_generation_that_sessions_are_pinned_to_is_read_once_while_it_may_serv
         assert holder.pinned(number) is pinned
 
 
-def test_a_process_that_still_loads_the_encoder_moves_no_session_to_another_generation(
+def test_a_process_that_still_loads_the_encoder_moves_nobody_to_another_generation(
     shelf: Shop, live: Callable[[str], Reference], generations: dict[str, tuple[int, Heads]], tiny_encoder: Encoder
 ) -> None:
     live("none")
+    number = generations["words"][0]
+    with session_scope(shelf.sessions) as session:
+        session.add(GenerationPin(generation_id=number, reason="e1"))
     may_load = threading.Event()
 
     def load(_key: EncoderKey) -> Encoder:
@@ -404,13 +407,17 @@ def test_a_process_that_still_loads_the_encoder_moves_no_session_to_another_gene
     holder = ServingHolder(shelf.sessions, encoders=encoders)
     try:
         holder.refresh()
-        number = generations["words"][0]
         assert number != holder.current.generation_id
         assert not encoders.has(tiny_encoder.id)
         assert holder.pinned(number).generation_id == number
+        arm = holder.arm(number)
+        assert arm is not None
+        assert arm.generation_id == number
     finally:
         may_load.set()
         encoders.stop()
+        with session_scope(shelf.sessions) as session:
+            session.execute(delete(GenerationPin))
 
 
 def test_heads_of_another_encoder_do_not_serve(
