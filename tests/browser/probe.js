@@ -1,11 +1,12 @@
 /* What can be seen on the shop's page, measured frame by frame from the rectangles: the truth that morelike.js is held against. */
 
 (() => {
-  const stretches = {};  // "list product" -> lengths of the stretches in sight, in milliseconds
-  const running = {};
+  const stretches = {};  // "list product" -> [length, slack] of each stretch in sight, in milliseconds
+  const running = {};  // "list product" -> [when it began, how long before that nobody had looked]
   const said = {lists: [], opened: [], looked: {}, stretches};
   let list = null;
   let product = null;
+  let looked = performance.now();
 
   document.addEventListener("morelike:results", ({detail}) => {
     list = detail.answer.query_id;
@@ -49,14 +50,20 @@
     return seen;
   }
 
+  function ended(key, now) {
+    const [since, slack] = running[key];
+    (stretches[key] ??= []).push([now - since, slack + now - looked]);
+  }
+
   function look(now) {
     const seen = seenNow();
-    for (const key of seen) running[key] ??= now;
-    for (const [key, since] of Object.entries(running)) {
+    for (const key of seen) running[key] ??= [now, now - looked];
+    for (const key of Object.keys(running)) {
       if (seen.has(key)) continue;
-      (stretches[key] ??= []).push(now - since);
+      ended(key, now);
       delete running[key];
     }
+    looked = now;
   }
 
   // what opens, closes or comes and goes is noticed at once: a busy machine draws its next frame late
@@ -74,7 +81,7 @@
   document.addEventListener("visibilitychange", () => look(performance.now()));
   addEventListener("pagehide", () => {
     const now = performance.now();
-    for (const [key, since] of Object.entries(running)) (stretches[key] ??= []).push(now - since);
+    for (const key of Object.keys(running)) ended(key, now);
     localStorage.setItem("probe", JSON.stringify(said));
   });
 })();

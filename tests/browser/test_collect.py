@@ -6,12 +6,14 @@ import subprocess
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import TimeoutError as PlaywrightTimeout
 from sqlalchemy import select
 
 from backend.db import session_scope
@@ -32,20 +34,30 @@ Times = dict[tuple[str, str], float]
 @pytest.fixture
 def tabs(browser: Browser, tmp_path: Path) -> Iterator[BrowserContext]:
     """A Chromium in which a tab is hidden while another is in front; Playwright lets its own think they are visible."""
-    profile = tmp_path / "profile"
-    flags = [*FLAGS, "--remote-debugging-port=0", "--window-size=1280,900", f"--user-agent={USER_AGENT}"]
-    program = [chromium(), *flags, f"--user-data-dir={profile}"]
-    process = subprocess.Popen(program, env={**os.environ, "HOME": str(tmp_path)}, stderr=subprocess.DEVNULL)
-    try:
-        connected = browser.browser_type.connect_over_cdp(f"http://127.0.0.1:{port_of(profile)}", no_defaults=True)
+    with ExitStack() as stack:
+        connected = next(filter(None, (started(browser, tmp_path / str(number), stack) for number in range(5))), None)
+        assert connected is not None, "none of five Chromiums let itself be driven"
         (context,) = connected.contexts
         context.set_default_timeout(PATIENCE_MS)
         context.add_init_script(PROBE)
         yield context
         connected.close()
-    finally:
-        process.terminate()
-        process.wait(20)
+
+
+def started(browser: Browser, home: Path, stack: ExitStack) -> Browser | None:
+    """A Chromium of its own, ended by ``stack``; None where it does not answer: one in ten that just started hangs."""
+    home.mkdir()
+    profile = home / "profile"
+    flags = [*FLAGS, "--remote-debugging-port=0", "--window-size=1280,900", f"--user-agent={USER_AGENT}"]
+    program = [chromium(), *flags, f"--user-data-dir={profile}"]
+    process = subprocess.Popen(program, env={**os.environ, "HOME": str(home)}, stderr=subprocess.DEVNULL)
+    stack.callback(process.wait, 20)
+    stack.callback(process.terminate)
+    address = f"http://127.0.0.1:{port_of(profile)}"
+    try:
+        return browser.browser_type.connect_over_cdp(address, no_defaults=True, timeout=20_000)
+    except PlaywrightTimeout:
+        return None
 
 
 def port_of(profile: Path) -> int:
@@ -60,24 +72,42 @@ def port_of(profile: Path) -> int:
 
 @dataclass(frozen=True)
 class Measured:
-    """What the probe on the page saw: lists in order, products opened, and stretches in sight in milliseconds."""
+    """What the probe on the page saw: lists in order, products opened, and stretches in sight.
+
+    Of a stretch it knows the milliseconds, and by how many the page was late to draw its beginning and its end.
+    """
 
     lists: list[str]
     opened: list[str]
-    stretches: dict[tuple[str, str], list[float]]
+    stretches: dict[tuple[str, str], list[tuple[float, float]]]
 
-    def counted(self) -> tuple[Times, set[tuple[str, str]]]:
-        """Time in stretches that count, and what has a stretch so near to half a second that nobody can say."""
-        ours = {key: ms for key, ms in self.stretches.items() if key[0] in self.lists or key[0].startswith("strip:")}
-        unclear = {key for key, ms in ours.items() if any(abs(one - LONG_ENOUGH_MS) < TOLERANCE_MS for one in ms)}
-        totals = {key: sum(one for one in ms if one >= LONG_ENOUGH_MS) for key, ms in ours.items()}
-        return {key: ms for key, ms in totals.items() if ms > 0}, unclear
+    def counted(self) -> tuple[dict[tuple[str, str], tuple[float, float]], set[tuple[str, str]]]:
+        """Time in stretches that count, with its tolerance; what has one too near half a second for anyone to say."""
+        ours = {
+            key: each for key, each in self.stretches.items() if key[0] in self.lists or key[0].startswith("strip:")
+        }
+        unclear = {
+            key for key, each in ours.items() if any(abs(ms - LONG_ENOUGH_MS) < tolerance(late) for ms, late in each)
+        }
+        long = {key: [one for one in each if one[0] >= LONG_ENOUGH_MS] for key, each in ours.items()}
+        return {key: total(each) for key, each in long.items() if each}, unclear
+
+
+def tolerance(late: float) -> float:
+    """What is promised, or what a page that stalls, on a machine that is busy, can know."""
+    return max(TOLERANCE_MS, late)
+
+
+def total(stretches: list[tuple[float, float]]) -> tuple[float, float]:
+    """Milliseconds of all of them, and the tolerance of that."""
+    return sum(ms for ms, _ in stretches), tolerance(sum(late for _, late in stretches))
 
 
 def measured(tab: Page) -> Measured:
     """What the probe of a page that was closed left behind, read by another page of the same origin."""
     said: dict[str, Any] = json.loads(tab.evaluate("localStorage.getItem('probe')"))
-    return Measured(said["lists"], said["opened"], {tuple(k.split(" ")): v for k, v in said["stretches"].items()})  # type: ignore[misc]
+    stretches: Any = {tuple(key.split(" ")): each for key, each in said["stretches"].items()}
+    return Measured(said["lists"], said["opened"], stretches)
 
 
 def told(stack: Stack, after: int, quiet_s: float = 1.5) -> Sequence[Event]:
@@ -178,7 +208,9 @@ def what_was_done(events: Sequence[Event], truth: Measured) -> None:
     looks = truth.stretches["looking", opened]
     dwells = [one for one in events if one.type == "dwell"]
     assert {(one.query_id, one.product_id) for one in dwells} == {(mugs, opened)}
-    assert [one.dwell_ms for one in dwells] == pytest.approx(looks, abs=TOLERANCE_MS)
+    assert len(dwells) == len(looks)
+    for one, (ms, late) in zip(dwells, looks, strict=True):
+        assert one.dwell_ms == pytest.approx(ms, abs=tolerance(late))
 
 
 def what_was_seen(events: Sequence[Event], truth: Measured) -> None:
@@ -189,9 +221,10 @@ def what_was_seen(events: Sequence[Event], truth: Measured) -> None:
     times = {(named.get(query_id, query_id), product): ms for (query_id, product), ms in exposure_times(events).items()}
     assert len(strips) == 1
     assert set(times) - unclear == set(seen) - unclear
-    assert len(set(seen) - unclear) > 20
+    assert len(set(seen) - unclear) > 10
     for key in set(seen) - unclear:
-        assert times[key] == pytest.approx(seen[key], abs=TOLERANCE_MS), key
+        ms, allowed = seen[key]
+        assert times[key] == pytest.approx(ms, abs=allowed), key
     assert all(0.5 <= (one.visible_share or 0) <= 1 for one in events if one.type == "exposure")
 
 
