@@ -125,7 +125,7 @@ async function look() {
     failed(error);
   } finally {
     looking = false;
-    timer = setTimeout(look, LOOK_MS);
+    if (!document.hidden) timer = setTimeout(look, LOOK_MS);  // the tab may have been hidden while it looked
   }
 }
 
