@@ -11,6 +11,7 @@ import backend.catalog.webhooks.models
 import backend.events.models
 import backend.experiments.models
 import backend.generations.models
+import backend.learning.models
 import backend.search.refinement.models  # noqa: F401  every room's tables are registered on Base
 from backend.db import Base, connect
 

@@ -41,6 +41,8 @@ class Experiment(Base):
     arms: Mapped[list[Any]] = mapped_column(server_default="[]")
     revision: Mapped[int] = mapped_column(BigInteger, server_default="1")
     decision: Mapped[dict[str, Any] | None] = mapped_column()
+    purpose: Mapped[str] = mapped_column(String(16), server_default="")  # of one that a night began: guard, screen
+    results: Mapped[dict[str, Any]] = mapped_column(server_default="{}")  # as they were looked at last
     actor: Mapped[str] = mapped_column(String(120), server_default="")
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
     started_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
