@@ -221,6 +221,35 @@ class Settings(BaseSettings):
         default=None, description="Prompt whose answer is the caption, instead of the usual one; empty for one turn."
     )
 
+    gate_satisfied: int = Field(default=2000, ge=0, description="Satisfied clicks from which on a night learns.")
+    gate_srm: float = Field(default=0.001, ge=0, le=1, description="p below which arms of a test were split wrongly.")
+    gate_viewport_loss: float = Field(
+        default=0.05, ge=0, le=1, description="Share of lists that may fail to report what was in view."
+    )
+    gate_drift: float = Field(default=0.25, ge=0, description="Change of a propensity against the last nights' median.")
+    gate_agreement: float = Field(
+        default=0.5, ge=0, le=1, description="Place of clicked products in the encoder's order; 0.5 is a coin."
+    )
+    gate_suspects: float = Field(
+        default=0.05, ge=0, le=1, description="Share of clicks on lists of which nearly everything was clicked."
+    )
+    gate_retention: float = Field(default=0.98, ge=0, le=2, description="Share of golden answers that must be kept.")
+    gate_retention_kind: float = Field(default=0.95, ge=0, le=2, description="The same for each kind of query.")
+    gate_golden: int = Field(default=100, ge=1, description="Golden queries from which on that is known.")
+    gate_cosine: float = Field(default=0.85, ge=-1, le=1, description="Mean cosine of a query before and after heads.")
+    gate_overlap: float = Field(default=0.6, ge=0, le=1, description="Median share of the first ten that stays.")
+    gate_exposure: float = Field(default=5.0, ge=1, description="Times as much attention a product may get at most.")
+    gate_inferior: float = Field(default=0.005, ge=0, le=1, description="Share that held-out measures may lose.")
+    gate_margin: float = Field(default=0.0025, ge=0, le=1, description="Share that the estimated gain must exceed.")
+    gate_effective: float = Field(default=1000.0, ge=0, description="Effective sample of clicks that a gain rests on.")
+    gate_effective_share: float = Field(default=0.1, ge=0, le=1, description="The same as a share of the clicks.")
+    gate_coverage: float = Field(
+        default=0.95, ge=0, le=1, description="Share of attention on products that the log could have shown."
+    )
+    gate_heaviest: float = Field(default=0.01, gt=0, le=1, description="Share of all weight that one click may have.")
+    gate_slice: int = Field(default=300, ge=1, description="Satisfied clicks from which on a slice is tested.")
+    gate_latency: float = Field(default=0.05, ge=0, description="Share by which a query may take longer.")
+
     mlflow_uri: str | None = Field(default=None, description="MLflow tracking store that evaluations are logged to.")
 
     sweep_interval_s: float = Field(default=15.0, gt=0, description="Seconds between two searches for forgotten work.")

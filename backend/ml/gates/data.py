@@ -1,0 +1,96 @@
+"""G0: whether the window's data are such that anything may be learned from them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backend.ml.gates.agreement import agreement, indiscriminate, within_caps
+from backend.ml.gates.evidence import Evidence
+from backend.ml.gates.thresholds import Thresholds
+from backend.ml.gates.verdict import Check, GateResult, at_least, at_most
+
+Floats = NDArray[np.float64]
+
+
+def data_gate(evidence: Evidence, theta: Floats, frozen: Floats, thresholds: Thresholds) -> GateResult:
+    """G0.
+
+    Args:
+        evidence: of the night.
+        theta: (n,) propensity of each row of the log.
+        frozen: (n,) score of each row's product by the frozen encoder.
+        thresholds: what is asked.
+    """
+    log, notes = evidence.log, evidence.log.notes
+    satisfied = int(np.count_nonzero(log.rows.satisfied))
+    checks = [at_least("satisfied clicks", satisfied, thresholds.satisfied, unless="There are too few clicks yet.")]
+    checks += _identified(evidence.propensities)
+    checks += _drift(evidence, thresholds)
+    checks += _split(notes.get("srm", ()), thresholds)
+    checks += [
+        at_most(f"viewport loss, {device}", float(share), thresholds.viewport_loss, unless=_UNSEEN)
+        for device, share in sorted(notes.get("viewport_loss", {}).items())
+    ]
+    strange = indiscriminate(log)
+    clicks = np.bincount(log.list_of_rows(), log.rows.clicked, len(strange))
+    share = float(clicks[strange].sum() / max(clicks.sum(), 1))
+    checks.append(at_most("clicks on everything", share, thresholds.suspects, unless=_PROGRAMS))
+    counted = ~strange & within_caps(log.lists.unit.astype(np.int64))
+    rows = counted[log.list_of_rows()]
+    found = agreement(log.only(counted), theta[rows], frozen[rows])
+    checks.append(_agreed(found.value, found.low, found.high, thresholds))
+    return GateResult("G0", "The data can be learned from", tuple(checks))
+
+
+_UNSEEN = "Too many lists do not report what was in view."
+_PROGRAMS = "Too many clicks are on lists of which nearly everything was clicked."
+
+
+def _identified(propensities: Mapping[str, Any]) -> list[Check]:
+    trusted = bool(propensities["trusted"])
+    why = "" if trusted else " ".join(["Positions cannot be told from relevance.", *propensities.get("reasons", ())])
+    return [Check("propensities trusted", float(trusted), 1.0, trusted, "least", why=why)]
+
+
+def _drift(evidence: Evidence, thresholds: Thresholds) -> list[Check]:
+    """Of contexts that are trusted, against the median of theirs on earlier nights."""
+    found = 0.0
+    for one in evidence.propensities["contexts"]:
+        earlier = [
+            past["theta"]
+            for night in evidence.past
+            for past in night["contexts"]
+            if past["name"] == one["name"] and past["trusted"]
+        ]
+        if one["trusted"] and earlier:
+            ranks = min(len(one["theta"]), *(len(theta) for theta in earlier))
+            median = np.median([theta[:ranks] for theta in earlier], axis=0)
+            found = max(found, float(np.abs(np.asarray(one["theta"][:ranks]) / median - 1.0).max()))
+    if not evidence.past:
+        return []
+    return [at_most("drift of propensities", found, thresholds.drift, unless="Attention changed too much overnight.")]
+
+
+def _split(tests: Any, thresholds: Thresholds) -> list[Check]:
+    """Of each experiment's shoppers by arm, ``{"name", "p"}``: p of a chi-square test against the planned shares."""
+    return [
+        at_least(
+            f"p of the split of {one['name']}",
+            float(one["p"]),
+            thresholds.srm,
+            unless=f"Arms of {one['name']} were not split as they should have been (sample ratio mismatch).",
+        )
+        for one in tests
+    ]
+
+
+def _agreed(value: float, low: float, high: float, thresholds: Thresholds) -> Check:
+    passed = bool(low > thresholds.agreement)
+    why = (
+        "Clicks do not agree with the encoder within their lists: they may not be shoppers'. "
+        f"Found {value:.3f}, 95 % interval {low:.3f} to {high:.3f}: expected all of it above {thresholds.agreement:g}."
+    )
+    name = "agreement with the encoder"
+    return Check(name, value, thresholds.agreement, passed, "least", low, high, "" if passed else why)
