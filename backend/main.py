@@ -43,6 +43,7 @@ from backend.failures import answer_failures
 from backend.generations import routes as generations
 from backend.generations.serving import ServingHolder
 from backend.health import Readiness
+from backend.learning.nightly import routes as nightly
 from backend.logs import configure_logs
 from backend.openapi import DESCRIPTION, describe
 from backend.privacy import routes as privacy
@@ -66,6 +67,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     webhooks.router,
     generations.router,
     experiments.router,
+    nightly.router,
     storefront.router,
     admin.router,
     privacy.router,

@@ -33,10 +33,13 @@ PROCESS_DELIVERIES = "catalog.process_deliveries"
 RECONCILE = "catalog.reconcile"
 """Task that compares the shop's list with the catalogue, and repairs what webhooks missed."""
 
+NIGHTLY = "learning.nightly"
+"""Task that begins the night whose time has come, and goes on with one that nobody works on."""
+
 EMBED_QUEUE, TRAIN_QUEUE = "embed", "train"
 """Queues: of what shoppers wait for, and of what runs at night."""
 
-QUEUE_OF: dict[str, str] = {RECONCILE: TRAIN_QUEUE}
+QUEUE_OF: dict[str, str] = {RECONCILE: TRAIN_QUEUE, NIGHTLY: TRAIN_QUEUE}
 """Queue of each task that is not in ``EMBED_QUEUE``."""
 
 BEAT_SIGN = "beat-sent"

@@ -137,6 +137,16 @@ class Settings(BaseSettings):
         description="Share of sessions that explore until `morelike experiment explore` says otherwise.",
     )
 
+    nightly_at: str = Field(
+        default="02:00",
+        pattern=r"^(([01]\d|2[0-3]):[0-5]\d|off)$",
+        description="Time in UTC at which the night learns from what shoppers did; off never does.",
+    )
+    nightly_window_days: float = Field(default=28.0, gt=0, description="Days that a night learns from.")
+    item_heads_days: float = Field(
+        default=7.0, ge=0, description="Days after which heads of items learn, too, which want an index build; 0 never."
+    )
+
     transcriber_url: str | None = Field(
         default=None,
         description="Server that turns speech into words through OpenAI's API, as https://api.openai.com/v1.",

@@ -1,4 +1,4 @@
-"""The Celery application: ``celery -A workers.app worker --pool threads -c 6 -Q embed,train``.
+"""The Celery application: ``celery -A workers.app worker --pool threads -c 7 -Q embed,train``.
 
 Its schedule is ``workers.beat``.
 
@@ -12,7 +12,7 @@ from celery import Celery
 from celery.signals import worker_init, worker_ready, worker_shutting_down
 
 from backend.logs import configure_logs
-from backend.queue import CAPTION_DUE, EMBED_QUEUE, INGEST_DUE, PROCESS_DELIVERIES
+from backend.queue import CAPTION_DUE, EMBED_QUEUE, INGEST_DUE, NIGHTLY, PROCESS_DELIVERIES
 from backend.settings import Settings
 from workers.components import Stores, components
 from workers.tasks import stopping
@@ -56,6 +56,7 @@ def take_up(**_: Any) -> None:
     components().queue.nudge(INGEST_DUE)
     components().queue.nudge(PROCESS_DELIVERIES)
     components().queue.nudge(CAPTION_DUE)
+    components().queue.nudge(NIGHTLY)
 
 
 @worker_shutting_down.connect

@@ -3,10 +3,11 @@
 from typing import Any
 
 from celery import Celery
+from celery.schedules import crontab
 from celery.signals import after_task_publish, beat_init
 
 from backend.logs import configure_logs
-from backend.queue import BEAT_SIGN, EMBED_QUEUE, SWEEP
+from backend.queue import BEAT_SIGN, EMBED_QUEUE, NIGHTLY, SWEEP, TRAIN_QUEUE
 from backend.settings import Settings
 
 
@@ -21,12 +22,22 @@ def create_beat(settings: Settings) -> Celery:
                 "schedule": settings.sweep_interval_s,
                 # sweeps that waited behind a long run are worth nothing
                 "options": {"expires": settings.sweep_interval_s, "queue": EMBED_QUEUE},
-            }
+            },
+            **_night(settings.nightly_at),
         },
         beat_schedule_filename=str(settings.home.absolute() / "beat-schedule"),
         timezone="UTC",
     )
     return app
+
+
+def _night(at: str) -> dict[str, Any]:
+    """The night at its time; a sweep finds one that was missed."""
+    if at == "off":
+        return {}
+    hour, minute = at.split(":")
+    when = crontab(hour=int(hour), minute=int(minute))
+    return {"nightly": {"task": NIGHTLY, "schedule": when, "options": {"expires": 3600, "queue": TRAIN_QUEUE}}}
 
 
 app = create_beat(Settings())

@@ -115,6 +115,10 @@ class Components:
             batch = max(1, (batch or CPU_BATCH) // 4)
         return self._ingest_of(encoder, fetches=False, turn=self._turns.second, batch=batch)
 
+    def turn_beside(self) -> AbstractContextManager[None]:
+        """Wait for a moment in which an encoder may be used that nobody waits for."""
+        return self._turns.second()
+
     def _ingest_of(
         self, encoder: Encoder, *, fetches: bool, turn: Callable[[], AbstractContextManager[None]], batch: int
     ) -> Ingest:

@@ -26,9 +26,10 @@ from backend.generations.repository import live_build, writable_builds
 from backend.generations.retire import follow_live, work_on_builds
 from backend.logs import get_logger
 from backend.privacy.retention import forget_erased_units, forget_pictures
-from backend.queue import ADVANCE_BUILDS, CAPTION_DUE, INGEST_DUE, PROCESS_DELIVERIES, RECONCILE, SWEEP
+from backend.queue import ADVANCE_BUILDS, CAPTION_DUE, INGEST_DUE, NIGHTLY, PROCESS_DELIVERIES, RECONCILE, SWEEP
 from workers.components import Components, components
 from workers.exclusive import Exclusive, Seldom
+from workers.nights import nights_due, work_on_nights
 from workers.reconciling import reconcile as reconcile_with_shop
 from workers.reconciling import reconcile_is_due
 
@@ -42,6 +43,7 @@ _ingesting = Exclusive()  # the encoder is used by one thread at a time
 _captioning = Exclusive()
 _applying = Exclusive()
 _reconciling = Exclusive()
+_learning = Exclusive()
 _judging = Seldom(300)
 _dropping = Seldom(600)  # what an update left in the default partitions is read for it
 _forgetting = Seldom(24 * 3600)
@@ -124,6 +126,20 @@ def reconcile(self: "Task[Any, Any]") -> None:
         _reconciling.run(compare)
 
 
+@shared_task(name=NIGHTLY, bind=True)
+def nightly(self: "Task[Any, Any]") -> None:
+    """Learn from what shoppers did, where the hour has come, somebody asks for it, or a night was left half-way."""
+    made = components()
+
+    def learn() -> None:
+        made.queue.begun(NIGHTLY)
+        if nights_due(made):
+            work_on_nights(made, stopping)
+
+    with bound_contextvars(task=NIGHTLY, task_id=self.request.id):
+        _learning.run(learn)
+
+
 def _look_after_events(made: Components) -> None:
     """Join those that waited for their lists; make the days to come, and drop those that are over with their keys."""
     days = made.settings.event_retention_days
@@ -161,6 +177,8 @@ def sweep(self: "Task[Any, Any]") -> None:
                 made.queue.nudge(PROCESS_DELIVERIES)
         if reconcile_is_due(made):
             made.queue.nudge(RECONCILE)
+        if nights_due(made):
+            made.queue.nudge(NIGHTLY)
         _look_after_events(made)
         made.restore_index()
         follow_live(made.sessions, made.index)

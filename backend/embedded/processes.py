@@ -14,7 +14,7 @@ from backend.queue import EMBED_QUEUE, TRAIN_QUEUE
 from backend.settings import Settings
 
 CELERY = (sys.executable, "-m", "celery", "-A")
-WORKER_THREADS = "6"
+WORKER_THREADS = "7"
 """As many as there are kinds of tasks: a long ingest holds up no webhook."""
 READY_S = 600.0
 """A first start may download the weights of an encoder."""

@@ -5,7 +5,7 @@ where it is there, going live is one flip. Heads of items want a build of their 
 beside the live one by the steps of ``build.py``; its generation waits as ``trained`` until it is calibrated.
 """
 
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -46,6 +46,7 @@ def keep_adapter(
     data_range: dict[str, Any],
     promote: bool,
     actor: str,
+    gate: Literal["adapter", "night"] = "adapter",
 ) -> int:
     """Make a generation of a trained adapter; its number. What becomes of it is its state, once this is committed.
 
@@ -56,10 +57,12 @@ def keep_adapter(
         session: the transaction whose commit keeps it.
         query_heads: heads of queries, as ``dump_query_heads`` writes them.
         item_heads: heads of items, as ``dump_item_heads`` writes them; None where items stay as the encoder gave them.
-        gate_report: what the gate measured: ``passed``, and the ``reasons`` where it did not.
+        gate_report: what the gate measured: ``passed``, and the ``reasons`` where it did not. One that names the
+            ``route`` of a ``screen`` is kept with its heads all the same: shoppers decide about it.
         data_range: what it was trained on.
         promote: whether it goes live as soon as it is ready.
         actor: who asks, for the audit.
+        gate: which gate it was: of one adapter, or of a night.
 
     Raises:
         HeadsDoNotFit: the heads are of another encoder than the live one, or damaged.
@@ -78,11 +81,11 @@ def keep_adapter(
         calibration={},
         summarizer_id=live.summarizer_id,
         data_range=data_range,
-        gate_report={"adapter": gate_report},
+        gate_report={gate: gate_report},
         code_version=code_version(),
         state="rejected",
     )
-    if gate_report["passed"]:
+    if gate_report["passed"] or gate_report.get("route") == "screen":
         generation.query_heads = query_heads
         holder = _holder(session, build, item_heads) or _start(session, build, item_heads, actor)
         holder.promote |= promote and holder.state == "building"

@@ -59,7 +59,8 @@ def go_live(session: Session, generation_id: int, *, actor: str, undoable: bool 
 
 def why_not(generation: Generation, build: IndexBuild) -> list[str]:
     """What keeps a generation from going live, a sentence each: its gate, or its build; none where nothing does."""
-    refused: list[str] = generation.gate_report.get("adapter", {}).get("reasons", [])
+    gates = (generation.gate_report.get(gate, {}) for gate in ("adapter", "night"))
+    refused: list[str] = [reason for gate in gates for reason in gate.get("reasons", [])]
     if generation.state == "trained":
         return [f"It waits for index build {build.id}, which is at `{build.step}`."]
     if generation.state in ("rejected", "failed") and refused:

@@ -11,6 +11,9 @@ from backend.generations.listing import ListedGeneration
 from backend.generations.models import IndexBuild
 from backend.generations.promote import why_not
 
+_GATES = ("adapter", "night")
+"""Gates of trained heads, by their names in a generation's report."""
+
 GENERATION_EXAMPLE: dict[str, Any] = {
     "id": "g7",
     "state": "live",
@@ -70,7 +73,9 @@ class GenerationRead(BaseModel):
     )
     data_range: dict[str, Any] = Field(description="What it was trained on; empty for one that was not trained.")
     gate_report: dict[str, Any] = Field(description="What each gate measured.")
-    gate_passed: bool | None = Field(description="What the gate of its adapter said; null where none was trained.")
+    gate_passed: bool | None = Field(
+        description="What the gate of its adapter, or of its night, said; null where none was trained."
+    )
     reasons: list[str] = Field(description="What keeps it from going live; none where nothing does.")
     code_version: str
     created_at: datetime
@@ -93,7 +98,10 @@ class GenerationRead(BaseModel):
             heads=listed.heads,
             data_range=generation.data_range,
             gate_report=generation.gate_report,
-            gate_passed=generation.gate_report.get("adapter", {}).get("passed"),
+            gate_passed=next(
+                (passed for one in _GATES if (passed := generation.gate_report.get(one, {}).get("passed")) is not None),
+                None,
+            ),
             reasons=why_not(generation, build),
             code_version=generation.code_version,
             created_at=generation.created_at,
