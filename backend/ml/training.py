@@ -6,8 +6,7 @@ held-out products after each epoch: the untouched encoder is the first candidate
 
 import math
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -26,6 +25,7 @@ from backend.ml.losses import no_negatives, symmetric_info_nce
 from backend.ml.metrics import hits, reciprocal_rank
 from backend.ml.pairs import Examined, Pairs, Rows, Vectors, examine
 from backend.ml.residual_head import ResidualHead
+from backend.ml.training_steps import DivergedError, adamw, keep_state, rate_after, seeded
 
 OnStep = Callable[[int, int], None]
 
@@ -81,10 +81,6 @@ def train_adapter(
     return AdapterRun(plan, text, image, tuple(run.history), stopped, run.examined.merged, time.monotonic() - began)
 
 
-class DivergedError(ValueError):
-    """The loss of a step is no finite number."""
-
-
 class _Towers(nn.Module):
     """The heads of a plan and the scale of their contrast."""
 
@@ -137,14 +133,9 @@ class _Run:
 
     def __post_init__(self) -> None:
         self.pairs, plan = self.examined.pairs, self.plan
-        with _seeded(plan.seed, self.device):
+        with seeded(plan.seed, self.device):
             self.model = _Towers(self.pairs.width, plan).to(self.device)
-        named = list(self.model.named_parameters())
-        groups = [
-            {"params": [weight for _, weight in named if weight.ndim > 1], "weight_decay": plan.weight_decay},
-            {"params": [weight for _, weight in named if weight.ndim <= 1], "weight_decay": 0.0},
-        ]
-        self.optimizer = torch.optim.AdamW(groups, lr=plan.rate, fused=True)
+        self.optimizer = adamw(self.model.named_parameters(), plan.rate, plan.weight_decay)
 
     def learn(self, on_step: OnStep | None) -> float:
         """One pass over the pairs in random order; the mean loss."""
@@ -155,7 +146,7 @@ class _Run:
         steps, total = math.ceil(len(order) / plan.batch), 0.0
         batches = np.array_split(order, steps)  # of one size: a last one of a few pairs would be a task of its own
         self.model.train()
-        with _seeded(plan.seed + 1000 * number, self.device):
+        with seeded(plan.seed + 1000 * number, self.device):
             for step, rows in enumerate(batches, start=1):
                 self._set_rate(number - 1 + step / steps)
                 loss = self._loss(rows, hard) + self._forgotten(len(rows), rng)
@@ -199,8 +190,7 @@ class _Run:
             "optimizer": self.optimizer.state_dict(),
             "history": [asdict(epoch) for epoch in self.history],
         }
-        torch.save(state, path.with_suffix(".partial"))
-        path.with_suffix(".partial").replace(path)
+        keep_state(state, path)
 
     def load(self, path: Path) -> None:
         """Go on from what was kept."""
@@ -265,10 +255,8 @@ class _Run:
     def _set_rate(self, epochs: float) -> None:
         """The learning rate after ``epochs`` passes: a straight rise, then half a cosine."""
         plan = self.plan
-        risen = min(1.0, epochs / plan.warmup) if plan.warmup else 1.0
-        done = max(0.0, epochs - plan.warmup) / max(plan.epochs - plan.warmup, 1e-9)
         for group in self.optimizer.param_groups:
-            group["lr"] = plan.rate * risen * 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
+            group["lr"] = rate_after(epochs, rate=plan.rate, warmup=plan.warmup, last=plan.epochs)
 
     def _put(self, vectors: Vectors, rows: Rows) -> Tensor:
         """Vectors (b, d) of ``rows``, on the device."""
@@ -276,11 +264,3 @@ class _Run:
         if self.device.type != "cuda":
             return taken
         return taken.pin_memory().to(self.device, non_blocking=True)
-
-
-@contextmanager
-def _seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Draw from ``seed``, and leave what others draw as it was."""
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
-        yield

@@ -18,7 +18,8 @@ from backend.ml.exact_ranks import pair_ranks
 from backend.ml.heads import Head, drift
 from backend.ml.metrics import hits
 from backend.ml.pairs import Pairs, PairsUnfit, split
-from backend.ml.training import DivergedError, train_adapter
+from backend.ml.training import train_adapter
+from backend.ml.training_steps import DivergedError
 
 PLAN = AdapterPlan(which="text", epochs=15, batch=64, rate=1e-2, hidden=32, patience=15)
 WIDTH = 16

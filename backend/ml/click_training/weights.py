@@ -1,0 +1,106 @@
+"""How much each click counts: what it is worth, how seldom its place is looked at, and how many others say so.
+
+    w = y · min(1/θ, most) · 2^(-age / half-life) · m_cell · m_capped, of mean 1
+
+No query and no shopper has more than a share of all weight (bots, fans), and what comes from a rare device, cohort or
+type of query is weighed up, so that the loop does not learn for the many alone.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backend.ml.click_training.plan import ClickPlan, Labels
+from backend.ml.click_training.problem import Floats
+from backend.ml.clicks.click_log import ClickLog
+
+Rows = NDArray[np.int64]
+Weights = NDArray[np.float64]
+Numbers = NDArray[np.integer[Any]]
+
+_ROUNDS = 50
+_CLOSE = 1e-3
+_DAY_S = 86_400.0
+
+
+def click_weights(log: ClickLog, theta: Floats, rows: Rows, lists: Rows, plan: ClickPlan, labels: Labels) -> Weights:
+    """(k,) weights of clicked rows, of mean 1.
+
+    Args:
+        log: all rows.
+        theta: (n,) examination of each.
+        rows: (k,) those that were clicked.
+        lists: (k,) their lists.
+        plan: cuts and caps.
+        labels: naive leaves theta out.
+    """
+    if not len(rows):
+        return np.zeros(0)
+    weights = log.rows.label[rows].astype(np.float64)
+    if labels != "naive":
+        weights *= np.minimum(1.0 / theta[rows], plan.most_weight)
+    served = log.lists.served
+    weights *= 0.5 ** ((served.max() - served[lists]) / _DAY_S / plan.half_life)
+    weights *= lifted(_cells(log, lists), plan.most_lifted)
+    weights = capped(weights, log.lists.query[lists], log.lists.unit[lists], plan.query_share, plan.unit_share)
+    return np.asarray(weights / weights.mean())
+
+
+def lifted(cells: Rows, most: float) -> Weights:
+    """(k,) factors by which a cell's weight grows as its size to the .5 and not to the 1; the greatest cell has 1."""
+    sizes = np.bincount(cells)[cells]
+    return np.asarray(np.minimum(most, np.sqrt(sizes.max() / sizes)))
+
+
+def capped(weights: Weights, query: Numbers, unit: Numbers, query_share: float, unit_share: float) -> Weights:
+    """``weights`` (k,), lowered until no query and no shopper has more than its share of what is left.
+
+    Where there are few of them a share is 5 / count: less would be no share for anybody.
+    """
+    for _ in range(_ROUNDS):
+        by_query = _held(weights, query, query_share)
+        lower = _held(by_query, unit, unit_share)
+        if lower.sum() >= weights.sum() * (1 - _CLOSE):
+            return lower
+        weights = lower
+    return weights
+
+
+def share_of_heaviest(weights: Weights, of: Numbers) -> float:
+    """Greatest share of all weight that one of ``of`` (k,) has; 0 of none."""
+    total = float(weights.sum())
+    _, places = np.unique(of, return_inverse=True)
+    return float(np.bincount(places, weights).max() / total) if total else 0.0
+
+
+def _held(weights: Weights, of: Numbers, share: float) -> Weights:
+    """``weights`` with each group's sum at most t, where t is ``share`` of all that is left.
+
+    With the k heaviest groups at t and the others' sum R, t = share (k t + R): the least k is right whose t no other
+    group exceeds.
+    """
+    _, places = np.unique(of, return_inverse=True)
+    sums = np.bincount(places, weights)
+    share = max(share, 5.0 / max(int((sums > 0).sum()), 1))
+    if share >= 1:
+        return weights
+    ordered = np.sort(sums)[::-1]
+    rest = ordered.sum() - np.cumsum(ordered)
+    k = np.arange(1, len(ordered) + 1)
+    room = 1 - share * k
+    most = np.where(room > 0, share * rest / np.where(room > 0, room, 1.0), np.inf)
+    behind = np.append(ordered[1:], 0.0)
+    if ordered[0] <= share * ordered.sum():
+        return weights
+    limit = most[np.flatnonzero(behind <= most)[0]]
+    factor = np.minimum(1.0, limit / np.maximum(sums, 1e-300))
+    return np.asarray(weights * factor[places])
+
+
+def _cells(log: ClickLog, lists: Rows) -> Rows:
+    """(k,) number of the device, cohort and type of query of each list."""
+    named = [(one.device, one.query_type) for one in log.contexts]
+    of_context = np.array([sorted(set(named)).index(one) for one in named])
+    numbers = of_context[log.lists.context[lists]] * len(log.cohorts) + log.lists.cohort[lists]
+    return np.asarray(np.unique(numbers, return_inverse=True)[1], dtype=np.int64)
