@@ -1,4 +1,4 @@
-"""The files of the setup page."""
+"""The files of the pages for administrators."""
 
 from functools import cache
 from pathlib import Path

@@ -1,8 +1,9 @@
-"""HTTP of the setup page: the page, and the checklist it shows."""
+"""HTTP of the pages for administrators: the pages, and the checklist that the setup page shows."""
 
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
+from fastapi.responses import RedirectResponse
 
 from backend.access.dependencies import AdminCaller, IndexDep, QueueDep, SessionDep, SessionsDep, SettingsDep
 from backend.admin.checklist import checklist, count_states
@@ -19,7 +20,7 @@ router = APIRouter()
 
 
 class NoSuchFile(NotFound):
-    """The setup page has no file of this name."""
+    """The pages have no file of this name."""
 
     title = "No such file"
 
@@ -32,11 +33,28 @@ def page(seen: SeenTag = None, packing: Packing = "") -> Response:
 
 @router.get("/setup/{name}", include_in_schema=False)
 def page_file(name: str, seen: SeenTag = None, packing: Packing = "") -> Response:
-    """A file of the setup page."""
+    """A file of the pages for administrators."""
     found = page_files().get(name)
     if found is None:
-        raise NoSuchFile("the page has no such file", found=name, expected=sorted(page_files()))
+        raise NoSuchFile("the pages have no such file", found=name, expected=sorted(page_files()))
     return send(found, seen, packing)
+
+
+@router.get("/admin", include_in_schema=False)
+def admin() -> RedirectResponse:
+    """The pages about learning begin with the nights."""
+    return RedirectResponse("/admin/learning")
+
+
+@router.get("/admin/learning", include_in_schema=False)
+@router.get("/admin/nights/{night}", include_in_schema=False)
+@router.get("/admin/generations", include_in_schema=False)
+@router.get("/admin/generations/{generation}", include_in_schema=False)
+@router.get("/admin/experiments", include_in_schema=False)
+@router.get("/admin/experiments/{experiment}", include_in_schema=False)
+def learning_page(seen: SeenTag = None, packing: Packing = "") -> Response:
+    """The pages about learning: one file, which shows what its address names."""
+    return send_page(page_files()["admin.html"], seen, packing)
 
 
 @router.get("/v1/setup", operation_id="get_setup", tags=["setup"])

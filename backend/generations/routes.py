@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from backend.access.dependencies import AdminCaller, QueueDep, SessionDep, SettingsDep
 from backend.access.provided import provided
 from backend.generations.builds import Use, drop_build, list_builds, progress, start_build, usable_source, uses
-from backend.generations.listing import list_generations
+from backend.generations.listing import list_generations, one_generation
 from backend.generations.models import IndexBuild
 from backend.generations.promote import go_live, roll_back
 from backend.generations.repository import WRITABLE_STATES
@@ -33,6 +33,12 @@ Most = Annotated[int, Query(ge=1, le=500, description="Most of them listed.")]
 def get_generations(_caller: AdminCaller, session: SessionDep, limit: Most = 50) -> GenerationList:
     """Generations and their states, the newest first."""
     return GenerationList(generations=[GenerationRead.of(listed) for listed in list_generations(session, limit)])
+
+
+@router.get("/generations/{generation}", operation_id="get_generation")
+def get_generation(generation: GenerationName, _caller: AdminCaller, session: SessionDep) -> GenerationRead:
+    """One generation: what it searches with, where it came from, and what its gates said."""
+    return GenerationRead.of(one_generation(session, int(generation.removeprefix("g"))))
 
 
 @router.post("/generations/{generation}/promote", operation_id="promote_generation")

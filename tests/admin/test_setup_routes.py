@@ -195,3 +195,19 @@ def plant_events(session: Session, now: datetime) -> None:
     for number, status in ((7, "running"), (8, "draft")):
         more = {"name": f"of {number}", "slices": [[0, 2000]], "coverage": 0.5, "status": status}
         session.add(Experiment(id=number, **same, **more))
+
+
+def test_the_pages_about_learning_are_one_file(api: TestClient) -> None:
+    page = api.get("/admin/learning")
+    assert "script-src 'self'" in page.headers["Content-Security-Policy"]
+    for path in ("/admin", "/admin/generations", "/admin/experiments", "/admin/nights/n1", "/admin/generations/g12"):
+        assert api.get(path).text == page.text
+    assert api.get("/admin/others/n1").status_code == 404
+
+
+def test_one_generation_is_read_by_administrators(api: TestClient, keys: Keys, stocked: list[str]) -> None:
+    assert stocked
+    newest = api.get("/v1/generations", headers=keys.admin).json()["generations"][0]
+    assert api.get(f"/v1/generations/{newest['id']}", headers=keys.admin).json() == newest
+    assert api.get("/v1/generations/g999", headers=keys.admin).status_code == 404
+    assert api.get(f"/v1/generations/{newest['id']}", headers=keys.server).status_code == 403

@@ -63,7 +63,7 @@ function ago(text) {
 
 /** Let every time on the page say how long ago it is now. */
 export function tick() {
-  for (const time of document.querySelectorAll("time")) {
+  for (const time of document.querySelectorAll("time:not([data-exact])")) {
     const said = ago(time.dateTime);
     if (time.textContent !== said) time.textContent = said;
   }
@@ -76,6 +76,29 @@ export function number(value) {
 /** "1 product", "2,400 products" */
 export function count(value, one, many = `${one}s`) {
   return `${number(value)} ${value === 1 ? one : many}`;
+}
+
+export function percent(share, digits = 0) {
+  return new Intl.NumberFormat("en", {style: "percent", maximumFractionDigits: digits}).format(share);
+}
+
+/** A name as the API writes it, as people do. */
+export function words(name) {
+  return (name ?? "").replaceAll("_", " ");
+}
+
+/** How long from one time to another, or to now. */
+export function took(from, to) {
+  const seconds = Math.max(0, (to ? new Date(to) : Date.now()) - new Date(from)) / 1000;
+  if (seconds < 90) return `${seconds < 10 ? seconds.toFixed(1) : Math.round(seconds)} s`;
+  const minutes = seconds / 60;
+  return minutes < 90 ? `${Math.round(minutes)} min` : `${(minutes / 60).toFixed(1)} h`;
+}
+
+/** A list of facts; those without a value are left out. */
+export function facts(rows) {
+  const known = rows.filter(([, value]) => value !== null && value !== undefined && value !== false && value !== "");
+  return h("dl", {class: "facts"}, known.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {class: "breaks"}, value))));
 }
 
 const SHOWN = new WeakMap();

@@ -1,7 +1,7 @@
 /* What shoppers do, as it arrives: the last events with their verdicts, counts, what is explored and what is tried. */
 
 import {call} from "./api.js";
-import {count, fill, h, icon, number, when} from "./elements.js";
+import {count, fill, h, icon, number, percent, when, words} from "./elements.js";
 
 const PAGE = 40;
 const FILTERS = [["all", "all"], ["accepted", "accepted"], ["rejected", "refused"]];
@@ -95,14 +95,6 @@ function key({verdict, id}) {
 
 function nameOf(one) {
   return one.verdict === "rejected" ? words(one.code) : words(one.type);
-}
-
-function words(name) {
-  return (name ?? "").replaceAll("_", " ");
-}
-
-function percent(share, digits) {
-  return new Intl.NumberFormat("en", {style: "percent", maximumFractionDigits: digits}).format(share);
 }
 
 function verdictOf(one) {
