@@ -1,17 +1,24 @@
 """What a ranking would earn, from the log of another: inverse propensities, and what a model adds to them.
 
-Of every impression the log holds which products were shown and clicked; of both policies, how much attention each
-gives to each product. A click is weighted by how much more or less attention its product would have had.
+A click is weighted by how much more or less attention its product would have had. With rho and omega of each pair of
+query and product (``attention.py``), alpha_r the attention that row r had, and gamma the model's P(click | looked at),
+the value of an impression i of query q is estimated as
+
+    IPS     sum_r (omega / rho) c_r
+    DM      sum_d omega gamma
+    DR      sum_d omega gamma + sum_r (omega / rho) (c_r - alpha_r gamma)
+
 Oosterhuis, "Doubly Robust Estimation for Correcting Position Bias in Click Feedback for Unbiased Learning to Rank"
 (TOIS 2023, arXiv 2203.17118), equations 24 to 29; differences of policies after Jeunen and Ustimenko, "Δ-OPE"
-(RecSys 2024, arXiv 2405.10024).
+(RecSys 2024, arXiv 2405.10024). Intervals are clustered by query and by shopper, the wider one.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from backend.ml.clicks.estimates import Estimate, estimate_of, weighted_clicks
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -19,182 +26,138 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Log:
-    """Impressions, a row each, of up to m products that either policy may show.
+    """m impressions with n rows of what was in view, of p pairs of query and product.
 
     Args:
-        cluster: (n,) number of what is not independent within: the query, or the shopper.
-        examined: (n, m) rho, the attention that the logging policy gives to each product, over its coins: the mean of
-            theta at the ranks it may stand at; 0 where it never shows it.
-        clicked: (n, m) clicks, graded or not; 0 where the product was not shown.
-        shown: (n, m) whether it was shown in this impression.
-        theta: (n, m) propensity of the rank it was shown at; 0 where it was not.
+        query: (m,) of each impression.
+        unit: (m,) whose it is.
+        fold: (m,) 0 or 1, the same for all impressions of one shopper: models of one are made from the other.
+        impression: (n,) of each row.
+        pair: (n,) of each row.
+        clicked: (n,) clicks, graded or not.
+        alpha: (n,) propensity of the place: P(looked at | in view).
+        pair_query: (p,) the query of each pair.
+        rho: (p,) the attention that the logging policies give to each pair; 0 where they never show it.
     """
 
-    cluster: Ints
-    examined: Floats
+    query: Ints
+    unit: Ints
+    fold: Ints
+    impression: Ints
+    pair: Ints
     clicked: Floats
-    shown: NDArray[np.bool_]
-    theta: Floats
+    alpha: Floats
+    pair_query: Ints
+    rho: Floats
 
     def __post_init__(self) -> None:
-        shapes = {name: getattr(self, name).shape for name in ("examined", "clicked", "shown", "theta")}
-        if len(set(shapes.values())) != 1 or self.examined.ndim != 2 or len(self.cluster) != len(self.examined):
-            raise ValueError(f"found shapes {shapes} and {self.cluster.shape}: expected (n, m) of each and (n,)")
-        if (self.shown & (self.examined <= 0)).any():
+        for names in (("query", "unit", "fold"), ("impression", "pair", "clicked", "alpha"), ("pair_query", "rho")):
+            shapes = {name: getattr(self, name).shape for name in names}
+            if len(set(shapes.values())) != 1 or len(next(iter(shapes.values()))) != 1:
+                raise ValueError(f"found columns of {shapes}: expected as many of each")
+        if (self.rho[self.pair] <= 0).any():
             raise ValueError(
-                "found a product that was shown where the policy gives it no attention: expected rho above 0"
+                "found a product that was in view where the log gives it no attention: expected rho above 0"
             )
 
+    @property
+    def impressions(self) -> int:
+        """How many."""
+        return len(self.query)
 
-@dataclass(frozen=True)
-class Estimate:
-    """A value per impression with its interval, and what the interval rests on.
+    def coverage(self, attention: Floats, clip: float = 0.0) -> float:
+        """Share of the policy's attention (p,), over impressions, on products that the log could have shown.
 
-    Args:
-        value: the mean.
-        low: end of the 95 % interval, with standard errors clustered.
-        high: the other end.
-        effective: effective sample size of the weights of clicked products, (sum w)^2 / sum w^2.
-        coverage: share of the policy's attention that goes to products the log could have shown.
-        heaviest: the greatest weight's share of all.
-        impressions: how many there are.
-    """
-
-    value: float
-    low: float
-    high: float
-    effective: float
-    coverage: float
-    heaviest: float
-    impressions: int
+        What is divided by ``clip`` in place of a smaller rho counts for as much as is left of it.
+        """
+        asked = np.bincount(self.query, minlength=int(self.pair_query.max(initial=0)) + 1)[self.pair_query]
+        given = attention * asked
+        kept = np.minimum(self.rho / clip, 1.0) if clip > 0 else (self.rho > 0).astype(np.float64)
+        return float((given * kept).sum() / max(float(given.sum()), 1e-12))
 
 
-class Unsupported(ValueError):
-    """The log says too little of a policy: it pays attention to what was never shown."""
+def clip_of(impressions: int) -> float:
+    """Least rho that is divided by when policies are valued: 1 / sqrt(N), small enough to leave no bias that counts."""
+    return 1.0 / float(np.sqrt(max(impressions, 1)))
 
 
 def inverse_propensity(log: Log, attention: Floats, *, clip: float = 0.0) -> Estimate:
-    """Mean of sum over shown products of (omega / rho) * click: unbiased where rho is right and covers the policy.
+    """Unbiased where rho is right and covers the policy.
 
     Args:
-        log: of another policy.
-        attention: (n, m) omega, the attention that the policy in question gives to each product.
+        log: of other policies.
+        attention: (p,) omega, the attention that the policy in question gives to each pair.
         clip: least rho that is divided by: less variance, and a bias downwards.
     """
     weights = _weights(log, attention, clip)
-    return _estimate(log, attention, weights, (weights * log.clicked).sum(axis=1))
+    each = weighted_clicks(log.impressions, log.impression, weights, log.clicked)
+    return _estimate(log, attention, weights, each, clip)
 
 
 def self_normalised(log: Log, attention: Floats, *, clip: float = 0.0) -> Estimate:
-    """Weighted mean of clicks per examination, times the policy's attention (Swaminathan and Joachims, NIPS 2015).
+    """Weighted clicks per weighted attention, times the policy's attention (Swaminathan and Joachims, NIPS 2015).
 
     Its interval is that of the ratio, linearised.
     """
     weights = _weights(log, attention, clip)
-    clicks, examined = (weights * log.clicked).sum(axis=1), (weights * log.theta).sum(axis=1)
+    clicks = weighted_clicks(log.impressions, log.impression, weights, log.clicked)
+    examined = weighted_clicks(log.impressions, log.impression, weights, log.alpha)
     ratio = clicks.sum() / max(float(examined.sum()), 1e-12)
-    total = float(attention.sum(axis=1).mean())
+    total = float(_per_query(log, attention)[log.query].mean())
     linear = total * (ratio + (clicks - ratio * examined) / max(float(examined.mean()), 1e-12))
-    return _estimate(log, attention, weights, linear)
+    return _estimate(log, attention, weights, linear, clip)
 
 
 def direct(log: Log, attention: Floats, relevance: Floats) -> Estimate:
-    """Mean of sum of omega * gamma: little variance, and the bias of the model ``relevance`` (n, m)."""
-    return _estimate(log, attention, _weights(log, attention, 0.0), (attention * relevance).sum(axis=1))
+    """The model's value: little variance, and the bias of ``relevance`` (2, p), a row for each fold."""
+    return _estimate(log, attention, _weights(log, attention, 0.0), _modelled(log, attention, relevance))
 
 
 def doubly_robust(log: Log, attention: Floats, relevance: Floats, *, clip: float = 0.0) -> Estimate:
     """The model's value, corrected by what was clicked beyond it: right where rho or the model is right.
 
-    sum omega * gamma + sum over shown (omega / rho) * (click - theta * gamma).
+    ``relevance`` (2, p) has a row for the impressions of each fold.
     """
     weights = _weights(log, attention, clip)
-    return _estimate(log, attention, weights, _robust(log, attention, relevance, weights))
+    return _estimate(log, attention, weights, _robust(log, attention, relevance, weights), clip)
 
 
 def difference(log: Log, candidate: Floats, production: Floats, relevance: Floats, *, clip: float = 0.0) -> Estimate:
-    """Doubly robust value of ``candidate`` less that of ``production``, both attention (n, m), per impression.
+    """Doubly robust value of ``candidate`` less that of ``production``, both attention (p,), per impression.
 
-    Both are estimated from the same clicks, so most of the noise cancels; coverage and weights are the candidate's.
+    Both are estimated from the same clicks, so most of the noise cancels; coverage is the lesser of both, the weights
+    are the candidate's.
     """
     ours, theirs = _weights(log, candidate, clip), _weights(log, production, clip)
     each = _robust(log, candidate, relevance, ours) - _robust(log, production, relevance, theirs)
-    return _estimate(log, candidate, ours, each)
-
-
-def check_supported(found: Estimate, *, least_coverage: float = 0.95, least_effective: float = 1000.0) -> None:
-    """Refuse to judge by ``found`` where it is not defined or rests on a few clicks.
-
-    Raises:
-        Unsupported: with the number found and the one expected.
-    """
-    if found.coverage < least_coverage:
-        raise Unsupported(
-            f"found {found.coverage:.3f} of the policy's attention on products the log could have shown: "
-            f"expected {least_coverage:g} or more"
-        )
-    if found.effective < least_effective:
-        raise Unsupported(f"found an effective sample of {found.effective:.0f} clicks: expected {least_effective:g}")
-
-
-def smoothed_relevance(log: Log, pair: Ints, base: Floats, fold: Ints, *, strength: float = 8.0) -> Floats:
-    """(n, m) P(click | examined) of each product for its query, of the other folds' clicks only.
-
-    (clicks + strength * base) / (examinations + strength), per pair of query and product: cross-fitted, because a model
-    that has seen the clicks it corrects is no correction.
-
-    Args:
-        log: the impressions.
-        pair: (n, m) number of (query, product).
-        base: (n, m) what is assumed without clicks, such as a function of the frozen similarity.
-        fold: (n,) 0 or 1, the same for all impressions of what is not independent.
-        strength: how many examinations ``base`` counts as.
-    """
-    size = int(pair.max()) + 1
-    found = np.empty_like(base)
-    for one in (0, 1):
-        others = (fold != one)[:, None] & log.shown
-        clicks = np.bincount(pair[others], log.clicked[others], size)
-        examined = np.bincount(pair[others], log.theta[others], size)
-        mine = fold == one
-        of = pair[mine]
-        found[mine] = (clicks[of] + strength * base[mine]) / (examined[of] + strength)
-    return found
+    covered = min(log.coverage(candidate, clip), log.coverage(production, clip))
+    return estimate_of(each, ours[log.clicked > 0], covered, [log.query, log.unit])
 
 
 def _weights(log: Log, attention: Floats, clip: float) -> Floats:
-    if attention.shape != log.examined.shape:
-        raise ValueError(f"found attention {attention.shape}: expected {log.examined.shape}")
-    rho = np.maximum(log.examined, clip)
-    return np.divide(attention, rho, out=np.zeros_like(rho), where=log.shown)
+    """(n,) omega / rho of each row."""
+    if attention.shape != log.rho.shape:
+        raise ValueError(f"found attention {attention.shape}: expected {log.rho.shape}")
+    return np.asarray(attention[log.pair] / np.maximum(log.rho[log.pair], clip))
+
+
+def _per_query(log: Log, values: Floats) -> Floats:
+    """(queries,) sums of ``values`` (p,)."""
+    size = max(int(log.query.max(initial=0)), int(log.pair_query.max(initial=0))) + 1
+    return np.bincount(log.pair_query, values, size).astype(np.float64)
+
+
+def _modelled(log: Log, attention: Floats, relevance: Floats) -> Floats:
+    """(m,) sum of omega * gamma, gamma being that of the impression's fold."""
+    by_fold = np.stack([_per_query(log, attention * one) for one in relevance])
+    return np.asarray(by_fold[log.fold, log.query])
 
 
 def _robust(log: Log, attention: Floats, relevance: Floats, weights: Floats) -> Floats:
-    corrected = weights * (log.clicked - log.theta * relevance)
-    return np.asarray((attention * relevance).sum(axis=1) + corrected.sum(axis=1))
+    gamma = relevance[log.fold[log.impression], log.pair]
+    beyond = weighted_clicks(log.impressions, log.impression, weights, log.clicked - log.alpha * gamma)
+    return np.asarray(_modelled(log, attention, relevance) + beyond)
 
 
-def _estimate(log: Log, attention: Floats, weights: Floats, each: Floats) -> Estimate:
-    deviation = clustered_deviation(each, log.cluster)
-    value = float(each.mean())
-    counted = weights[log.clicked > 0]
-    total = float(counted.sum())
-    return Estimate(
-        value=value,
-        low=value - 1.96 * deviation,
-        high=value + 1.96 * deviation,
-        effective=total**2 / float((counted**2).sum()) if total else 0.0,
-        coverage=float(attention[log.examined > 0].sum() / max(float(attention.sum()), 1e-12)),
-        heaviest=float(counted.max() / total) if total else 1.0,
-        impressions=len(each),
-    )
-
-
-def clustered_deviation(each: NDArray[np.floating[Any]], cluster: Ints) -> float:
-    """Standard error of the mean of ``each`` (n,) where only clusters are independent (Liang and Zeger 1986)."""
-    _, number = np.unique(cluster, return_inverse=True)
-    sums = np.bincount(number, each - each.mean())
-    count = len(sums)
-    if count < 2:
-        return float("inf")
-    return float(np.sqrt((sums**2).sum() * count / (count - 1)) / len(each))
+def _estimate(log: Log, attention: Floats, weights: Floats, each: Floats, clip: float = 0.0) -> Estimate:
+    return estimate_of(each, weights[log.clicked > 0], log.coverage(attention, clip), [log.query, log.unit])

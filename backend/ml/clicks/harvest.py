@@ -5,16 +5,15 @@ Interventions" (WSDM 2019, arXiv 1812.05161): arms of tests, coins and nightly c
 have nothing to do with how relevant they are.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-
-_CHUNK = 50_000
-"""Pairs of query and product that are counted at a time: memory stays at this many rows of ranks."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,7 @@ class Counts:
     clicked: Floats
 
     def __post_init__(self) -> None:
-        lengths = {name: len(getattr(self, name)) for name in ("query", "pair", "rank", "seen", "clicked")}
+        lengths = {one.name: len(getattr(self, one.name)) for one in fields(self)}
         if len(set(lengths.values())) != 1:
             raise ValueError(f"found columns of {lengths} rows: expected as many of each")
         if len(self.rank) and self.rank.min() < 1:
@@ -49,20 +48,38 @@ class Counts:
                 "expected impressions above 0 and clicks among them"
             )
 
+    def where(self, kept: NDArray[np.bool_] | Ints) -> Self:
+        """These rows of it."""
+        return type(self)(**{one.name: getattr(self, one.name)[kept] for one in fields(self)})
+
+    def compared(self, ranks: int) -> NDArray[np.bool_]:
+        """(m,) which rows are of pairs that were seen at two of the first ``ranks`` ranks or more."""
+        within = self.rank <= ranks
+        if not within.any():
+            return within
+        _, number = np.unique(self.pair, return_inverse=True)
+        return np.asarray(within & (np.bincount(number, within)[number] > 1))
+
+    @classmethod
+    def together(cls, parts: Sequence[Self]) -> Self:
+        """All of them, no pair of one being a pair of another."""
+        behind = np.cumsum([0, *(int(one.pair.max(initial=-1)) + 1 for one in parts)])
+        columns = {one.name: np.concatenate([getattr(part, one.name) for part in parts]) for one in fields(cls)}
+        columns["pair"] = np.concatenate([one.pair + first for one, first in zip(parts, behind, strict=False)])
+        return cls(**columns)
+
 
 @dataclass(frozen=True)
 class Harvest:
-    """Weighted clicks of products that were shown at both ranks of a pair, by group of queries.
+    """Weighted clicks of products that were shown at both ranks of a pair, by group of what is independent.
 
     Args:
         clicked: (groups, ranks, ranks); [g, k, l] are clicks at rank k+1, each divided by its rank's share of the
             product's impressions, of products that were also shown at rank l+1; the diagonal is 0.
-        passed: likewise of impressions without a click.
         clicks: (groups, ranks, ranks) the clicks themselves: how much evidence there is.
     """
 
     clicked: Floats
-    passed: Floats
     clicks: Floats
 
     @property
@@ -71,48 +88,61 @@ class Harvest:
         return int(self.clicked.shape[1])
 
     def weighted(self, weights: Floats) -> "Harvest":
-        """One group, each of these counted ``weights`` (groups,) times."""
-        return Harvest(
-            *(np.tensordot(weights, part, axes=1)[None] for part in (self.clicked, self.passed, self.clicks))
-        )
+        """As many groups as ``weights`` (new, groups) has rows: the sums of these, counted so many times."""
+        return Harvest(*(np.tensordot(weights, part, axes=1) for part in (self.clicked, self.clicks)))
 
     def whole(self) -> "Harvest":
         """One group of all."""
-        return self.weighted(np.ones(len(self.clicked)))
+        return Harvest(self.clicked.sum(axis=0, keepdims=True), self.clicks.sum(axis=0, keepdims=True))
+
+    def __add__(self, other: "Harvest") -> "Harvest":
+        return Harvest(self.clicked + other.clicked, self.clicks + other.clicks)
+
+
+@dataclass(frozen=True)
+class Clicks:
+    """Clicks of rows of some ``Counts``, by group; (c,) each.
+
+    Args:
+        row: of the counts.
+        group: of what is independent: of queries, or of shoppers.
+        times: how many.
+    """
+
+    row: Ints
+    group: Ints
+    times: Floats
 
 
 def harvest(counts: Counts, ranks: int, groups: int = 1) -> Harvest:
     """What ``counts`` say of ranks 1 to ``ranks``; queries fall into ``groups`` by their number, for the bootstrap."""
-    sums = np.zeros((3, groups, ranks, ranks))
-    keep = counts.rank <= ranks
-    order = np.flatnonzero(keep)[np.argsort(counts.pair[keep], kind="stable")]
-    pairs, first = np.unique(counts.pair[order], return_index=True)
-    ends = np.append(first, len(order))
-    for begin in range(0, len(pairs), _CHUNK):
-        rows = order[ends[begin] : ends[min(begin + _CHUNK, len(pairs))]]
-        _add(sums, counts, rows, groups)
-    for part in sums:
-        part[:, np.arange(ranks), np.arange(ranks)] = 0
-    return Harvest(*sums)
+    rows = np.arange(len(counts.rank))
+    return harvest_clicks(counts, Clicks(rows, counts.query % groups, counts.clicked), ranks, groups)
 
 
-def _add(sums: Floats, counts: Counts, rows: Ints, groups: int) -> None:
-    """Count whole pairs, whose rows are next to one another in ``rows``."""
-    ranks = sums.shape[-1]
-    _, place = np.unique(counts.pair[rows], return_inverse=True)
-    seen, clicked = np.zeros((2, int(place.max()) + 1, ranks))
-    np.add.at(seen, (place, counts.rank[rows] - 1), counts.seen[rows])
-    np.add.at(clicked, (place, counts.rank[rows] - 1), counts.clicked[rows])
-    group = np.zeros(len(seen), dtype=np.int64)
-    group[place] = counts.query[rows] % groups
-    shown = (seen > 0).astype(np.float64)
-    # a rank's share of the impressions: where a product mostly stood must not decide what the comparison says
-    inverse_share = np.divide(seen.sum(axis=1, keepdims=True), seen, out=np.zeros_like(seen), where=seen > 0)
-    for number in np.unique(group):
-        of = group == number
-        sums[0, number] += (clicked * inverse_share)[of].T @ shown[of]
-        sums[1, number] += ((seen - clicked) * inverse_share)[of].T @ shown[of]
-        sums[2, number] += clicked[of].T @ shown[of]
+def harvest_clicks(counts: Counts, clicks: Clicks, ranks: int, groups: int) -> Harvest:
+    """What ``clicks`` of ``counts`` say of ranks 1 to ``ranks``, in groups of any kind.
+
+    A rank's share of the impressions is that of all groups: of shoppers who share a pair it is held as it is, which
+    makes intervals over them a little wider than they need be.
+    """
+    pairs, number = np.unique(counts.pair, return_inverse=True)
+    within = counts.rank <= ranks
+    rank = np.minimum(counts.rank, ranks) - 1
+    shown = np.zeros((len(pairs), ranks), dtype=np.bool_)
+    shown[number[within], rank[within]] = True
+    # where a product mostly stood must not decide what the comparison says
+    inverse_share = np.bincount(number, counts.seen * within, len(pairs))[number] / counts.seen
+    kept = within[clicks.row] & (shown.sum(axis=1) > 1)[number[clicks.row]]
+    row, times = clicks.row[kept], clicks.times[kept]
+    cell = clicks.group[kept] * ranks + rank[row]
+    sums = np.zeros((2, ranks, groups * ranks))
+    for other in range(ranks):
+        beside = times * shown[number[row], other] * (rank[row] != other)
+        sums[0, other] = np.bincount(cell, beside * inverse_share[row], groups * ranks)
+        sums[1, other] = np.bincount(cell, beside, groups * ranks)
+    clicked, plain = (part.T.reshape(groups, ranks, ranks) for part in sums)
+    return Harvest(np.ascontiguousarray(clicked), np.ascontiguousarray(plain))
 
 
 @dataclass(frozen=True)
@@ -136,20 +166,31 @@ class Connection:
         return bool(self.connected.all())
 
 
-def connection(found: Harvest, least: float = 50.0) -> Connection:
-    """The spanning tree of greatest clicks from rank 1 (Prim); its edges need ``least`` clicks on both sides."""
+def connection(found: Harvest, least: float = 50.0, needed: int | None = None) -> Connection:
+    """The spanning tree of greatest clicks from rank 1 (Prim); its edges need ``least`` clicks on both sides.
+
+    The weakest edge is that on the way to the first ``needed`` ranks; None: to all.
+    """
     clicks = found.whole().clicks[0]
     strength = np.minimum(clicks, clicks.T)
-    reached = np.zeros(found.ranks, dtype=bool)
-    connected = reached.copy()
-    reached[0] = connected[0] = True
+    reached = np.arange(found.ranks) == 0
     weakest: tuple[int, int] | None = None
     fewest = np.inf
-    for _ in range(found.ranks - 1):
+    while not reached[:needed].all():
         between = np.where(reached[:, None] & ~reached[None, :], strength, -1.0)
         here, there = np.unravel_index(int(between.argmax()), between.shape)
         reached[there] = True
-        connected[there] = connected[here] and strength[here, there] >= least
         if strength[here, there] < fewest:
             weakest, fewest = (int(here) + 1, int(there) + 1), float(strength[here, there])
-    return Connection(connected, weakest, fewest if weakest else 0.0)
+    return Connection(component((strength >= least)[None])[0], weakest, fewest if weakest else 0.0)
+
+
+def component(edges: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """(groups, n) whether each node can be reached from the first along ``edges`` (groups, n, n), both ways."""
+    reached = np.zeros(edges.shape[:2], dtype=bool)
+    reached[:, 0] = True
+    while True:
+        grown = reached | (reached[:, :, None] & edges).any(axis=1)
+        if (grown == reached).all():
+            return reached
+        reached = grown

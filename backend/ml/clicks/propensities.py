@@ -10,18 +10,21 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from backend.ml.clicks.harvest import Connection, Counts, Harvest, connection, harvest
+from backend.ml.clicks.harvest import Connection, Counts, Harvest, component, connection, harvest
 
 Floats = NDArray[np.float64]
 
 GROUPS = 256
-"""Groups of queries that the bootstrap draws from."""
+"""Groups of queries, and of shoppers, that the bootstrap draws from."""
 
 WIDEST = 0.25
-"""Half-width of an interval over its propensity from which on that is shrunk to the prior."""
+"""Half-width of an interval over its propensity from which on that is shrunk to what is assumed."""
 
 AGREEMENT = 0.15
 """How far both estimators may be apart at a rank, as a share: more is confounding, such as drifting demand."""
+
+PRIOR_DEVIATION = 0.5
+"""Standard deviation of log theta under the prior: the decay may be half or twice what is assumed."""
 
 Layout = Literal["grid", "list"]
 
@@ -39,26 +42,26 @@ def prior(ranks: int, layout: Layout, columns: int = 1, *, list_decay: float = 1
 
 
 def weighted_least_squares(found: Harvest) -> Floats:
-    """Propensities (ranks,) of one group: log ratios of weighted clicks, regressed on differences of log theta.
+    """Propensities (groups, ranks): log ratios of weighted clicks, regressed on differences of log theta.
 
     The weight of a pair of ranks is the inverse of its log ratio's variance, 1 / (1/C_kl + 1/C_lk), for Poisson clicks.
-    Ranks without any such pair are NaN.
+    Normal equations of differences are those of a weighted graph's Laplacian, with rank 1 held at 0. Ranks that no
+    chain of such pairs leads to are NaN.
     """
-    clicked, clicks = found.clicked[0], found.clicks[0]
-    upper = np.triu((clicks > 0) & (clicks.T > 0), 1)
-    here, there = np.nonzero(upper)
-    root = np.sqrt(1.0 / (1.0 / clicks[here, there] + 1.0 / clicks[there, here]))
-    design = np.zeros((len(here), found.ranks))
-    design[np.arange(len(here)), here] = root
-    design[np.arange(len(here)), there] = -root
-    ratio = np.log(clicked[here, there] / clicked[there, here]) * root
-    logs = np.full(found.ranks, np.nan)
-    reached = _component(upper | upper.T)
-    logs[0] = 0.0
-    others = np.flatnonzero(reached[1:]) + 1
-    if len(others):
-        logs[others] = np.linalg.lstsq(design[:, others], ratio, rcond=None)[0]
-    return np.asarray(np.exp(logs))
+    clicks, other = found.clicks, found.clicks.transpose(0, 2, 1)
+    edges = (clicks > 0) & (other > 0)
+    weight = np.divide(clicks * other, clicks + other, out=np.zeros_like(clicks), where=edges)
+    ratio = np.divide(found.clicked, found.clicked.transpose(0, 2, 1), out=np.ones_like(clicks), where=edges)
+    reached = component(edges)
+    place = np.arange(found.ranks)
+    laplacian = -weight
+    laplacian[:, place, place] += weight.sum(axis=2)
+    right = (weight * np.log(ratio)).sum(axis=2)
+    fixed = ~reached
+    fixed[:, 0] = True
+    laplacian = np.where(fixed[:, :, None] | fixed[:, None, :], np.eye(found.ranks), laplacian)
+    logs = np.linalg.solve(laplacian, np.where(fixed, 0.0, right)[:, :, None])[:, :, 0]
+    return np.where(reached, np.exp(logs), np.nan)
 
 
 def fixed_effects(counts: Counts, ranks: int, *, tolerance: float = 1e-5, most: int = 500) -> Floats:
@@ -66,22 +69,24 @@ def fixed_effects(counts: Counts, ranks: int, *, tolerance: float = 1e-5, most: 
 
     clicked ~ Poisson(seen * theta_rank * gamma_pair); both are found in turn until log theta moves by less than
     ``tolerance`` (the family of Aslanyan and Porwal, arXiv 1812.09338). Pairs seen at one rank only say nothing and
-    fall out by themselves. Ranks without clicks are NaN.
+    are left out. Ranks without clicks are NaN.
     """
-    keep = counts.rank <= ranks
-    _, pair = np.unique(counts.pair[keep], return_inverse=True)
-    rank, seen, clicked = counts.rank[keep] - 1, counts.seen[keep], counts.clicked[keep]
-    of_pair = np.bincount(pair, clicked)
-    of_rank = np.bincount(rank, clicked, ranks)
+    kept = counts.where(counts.compared(ranks))
+    _, pair = np.unique(kept.pair, return_inverse=True)
+    of_pair = np.bincount(pair, kept.clicked)
+    clicked_at_all = of_pair[pair] > 0  # the others have gamma 0, whatever theta is
+    kept, pair = kept.where(clicked_at_all), pair[clicked_at_all]
+    rank, of_rank = kept.rank - 1, np.bincount(kept.rank - 1, kept.clicked, ranks)
+    if of_rank[0] == 0:
+        return np.full(ranks, np.nan)
     theta = np.ones(ranks)
     for _ in range(most):
-        gamma = of_pair / np.bincount(pair, seen * theta[rank])
-        expected = np.bincount(rank, seen * gamma[pair], ranks)
-        new = np.divide(of_rank, expected, out=np.full(ranks, np.nan), where=(of_rank > 0) & (expected > 0))
-        if np.isnan(new[0]):
-            return np.full(ranks, np.nan)
-        new = np.where(of_rank > 0, new / new[0], _NEVER)
-        moved = np.abs(np.log(new / theta)).max()
+        exposed = np.bincount(pair, kept.seen * theta[rank], len(of_pair))
+        gamma = np.divide(of_pair, exposed, out=np.zeros_like(of_pair), where=exposed > 0)
+        expected = np.bincount(rank, kept.seen * gamma[pair], ranks)
+        new = np.divide(of_rank, expected, out=np.full(ranks, _NEVER), where=of_rank > 0)
+        new /= new[0]
+        moved = np.abs(np.log(new / theta)[of_rank > 0]).max()
         theta = new
         if moved < tolerance:
             break
@@ -90,6 +95,26 @@ def fixed_effects(counts: Counts, ranks: int, *, tolerance: float = 1e-5, most: 
 
 _NEVER = 1e-12
 """Stands for theta of a rank that was never clicked while the others are found."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a context's lists say of its ranks.
+
+    Args:
+        counts: of pairs of query and product.
+        by_query: harvested from them, in groups of queries.
+        by_unit: likewise in groups of shoppers; None where it is not known whose clicks they are.
+    """
+
+    counts: Counts
+    by_query: Harvest
+    by_unit: Harvest | None = None
+
+    @classmethod
+    def of(cls, counts: Counts, ranks: int) -> "Evidence":
+        """Of counts alone."""
+        return cls(counts, harvest(counts, ranks, GROUPS))
 
 
 @dataclass(frozen=True)
@@ -103,8 +128,9 @@ class Propensities:
         harvested: (ranks,) as estimated by least squares, NaN where it cannot be.
         likelihood: (ranks,) as estimated by maximum likelihood.
         prior: (ranks,) what was assumed.
-        clicks: that were harvested.
+        clicks: of pairs that were seen at more than one rank.
         connection: whether the ranks can be compared at all.
+        deviation: (ranks,) standard error of the logarithm of ``harvested``; infinite where it has none.
     """
 
     theta: Floats
@@ -115,11 +141,13 @@ class Propensities:
     prior: Floats
     clicks: float
     connection: Connection
+    deviation: Floats
 
-    @property
-    def disagreement(self) -> float:
-        """The greatest relative difference of both estimators at a connected rank; 0 where none is."""
+    def disagreement(self, needed: NDArray[np.bool_] | None = None) -> float:
+        """The greatest relative difference of both estimators at a connected rank (of ``needed``); 0 where none is."""
         both = self.connection.connected & ~np.isnan(self.harvested) & ~np.isnan(self.likelihood)
+        if needed is not None:
+            both = both & needed
         if not both.any():
             return 0.0
         return float(np.max(np.abs(self.likelihood[both] / self.harvested[both] - 1.0)))
@@ -127,61 +155,63 @@ class Propensities:
     @property
     def trusted(self) -> bool:
         """Whether the estimate may be used: every rank is connected, and both estimators agree."""
-        return self.connection.whole and self.disagreement <= AGREEMENT
+        return self.connection.whole and self.disagreement() <= AGREEMENT
 
 
 def estimate(
-    counts: Counts, assumed: Floats, *, replicates: int = 200, least_clicks: float = 50.0, seed: int = 0
+    evidence: Evidence,
+    assumed: Floats,
+    *,
+    assumed_deviation: Floats | float = PRIOR_DEVIATION,
+    replicates: int = 200,
+    least_clicks: float = 50.0,
+    needed: int | None = None,
+    seed: int = 0,
 ) -> Propensities:
-    """Propensities of the ranks of ``assumed`` (ranks,), the prior that uncertain ones are shrunk to.
+    """Propensities of the ranks of ``assumed`` (ranks,), what uncertain ones are shrunk to.
 
-    The interval is of a Poisson(1) bootstrap over groups of queries: clicks of one query are no independent evidence.
-    A rank whose interval is wide is moved to the prior, in logarithms, by the share that its variance has of itself
-    and of the prior's: precision weighting, as in any normal model with a normal prior.
+    The interval is of a Poisson(1) bootstrap over groups of queries and over groups of shoppers, the wider of both:
+    clicks of one query are no independent evidence, nor are those of one shopper. A rank whose interval is wide is
+    moved to what is assumed, in logarithms, by the share that its variance has of itself and of the assumption's:
+    precision weighting, as in any normal model with a normal prior.
     """
-    ranks = len(assumed)
-    found = harvest(counts, ranks, GROUPS)
-    linked = connection(found, least_clicks)
-    harvested = weighted_least_squares(found.whole())
-    weights = np.random.default_rng(seed).poisson(1.0, (replicates, GROUPS)).astype(np.float64)
-    drawn = np.log([weighted_least_squares(found.weighted(one)) for one in weights])
+    linked = connection(evidence.by_query, least_clicks, needed)
+    harvested = weighted_least_squares(evidence.by_query.whole())[0]
     usable = linked.connected & ~np.isnan(harvested)
-    missing = np.isnan(drawn)  # a replicate may have drawn no query that compares this rank
-    spread = np.where(missing.mean(axis=0) > 0.1, np.inf, np.ma.masked_array(drawn, missing).std(axis=0).filled(np.inf))
-    theta, deviation = _shrunk(harvested, np.where(usable, spread, np.inf), assumed)
+    spread = _spread(evidence.by_query, replicates, seed)
+    if evidence.by_unit is not None:
+        spread = np.maximum(spread, _spread(evidence.by_unit, replicates, seed + 1))
+    deviation = np.where(usable, spread, np.inf)
+    theta, left = _shrunk(harvested, deviation, assumed, np.broadcast_to(assumed_deviation, assumed.shape))
+    ranks = len(assumed)
     return Propensities(
         theta=theta,
-        low=theta * np.exp(-1.96 * deviation),
-        high=theta * np.exp(1.96 * deviation),
+        low=theta * np.exp(-1.96 * left),
+        high=theta * np.exp(1.96 * left),
         harvested=harvested,
-        likelihood=fixed_effects(counts, ranks),
+        likelihood=fixed_effects(evidence.counts, ranks),
         prior=assumed,
-        clicks=float(found.clicks.sum(axis=(0, 1, 2)) / max(ranks - 1, 1)),
+        clicks=float(evidence.counts.clicked[evidence.counts.compared(ranks)].sum()),
         connection=linked,
+        deviation=deviation,
     )
 
 
-PRIOR_DEVIATION = 0.5
-"""Standard deviation of log theta under the prior: the decay may be half or twice what is assumed."""
+def _spread(found: Harvest, replicates: int, seed: int) -> Floats:
+    """(ranks,) standard deviation of log theta over replicates; infinite where too many of them do not know it."""
+    weights = np.random.default_rng(seed).poisson(1.0, (replicates, len(found.clicks))).astype(np.float64)
+    drawn = np.log(weighted_least_squares(found.weighted(weights)))
+    missing = np.isnan(drawn)  # a replicate may have drawn nothing that compares this rank
+    known = np.ma.masked_array(drawn, missing).std(axis=0).filled(np.inf)
+    return np.where(missing.mean(axis=0) > 0.1, np.inf, known)
 
 
-def _shrunk(harvested: Floats, deviation: Floats, assumed: Floats) -> tuple[Floats, Floats]:
+def _shrunk(harvested: Floats, deviation: Floats, assumed: Floats, assumed_deviation: Floats) -> tuple[Floats, Floats]:
     """Theta and the standard deviation of its logarithm."""
+    unknown = np.isinf(deviation)
     certain = deviation * 1.96 <= WIDEST
-    variance = np.where(np.isinf(deviation), 1e12, deviation**2)
-    own = np.where(certain, 1.0, PRIOR_DEVIATION**2 / (PRIOR_DEVIATION**2 + variance))
-    estimated = np.where(np.isnan(harvested) | np.isinf(deviation), assumed, harvested)
-    logs = own * np.log(estimated) + (1.0 - own) * np.log(assumed)
-    left = np.where(certain, deviation, np.sqrt(own) * np.where(np.isinf(deviation), 1e6, deviation))
-    return np.exp(logs), np.where(np.arange(len(assumed)) == 0, 0.0, np.minimum(left, PRIOR_DEVIATION))
-
-
-def _component(edges: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """(n,) whether each node can be reached from the first."""
-    reached = np.zeros(len(edges), dtype=bool)
-    reached[0] = True
-    while True:
-        grown = reached | edges[reached].any(axis=0)
-        if (grown == reached).all():
-            return reached
-        reached = grown
+    variance, beside = np.where(unknown, 1.0, deviation**2), assumed_deviation**2
+    own = np.where(certain, 1.0, np.where(unknown, 0.0, beside / (beside + variance)))
+    logs = own * np.log(np.where(unknown, assumed, harvested)) + (1.0 - own) * np.log(assumed)
+    left = np.where(certain, deviation, np.where(unknown, assumed_deviation, np.sqrt(own * variance)))
+    return np.exp(logs), np.where(np.arange(len(assumed)) == 0, 0.0, left)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backend.ml.clicks.click_log import ClickLog
-from backend.ml.clicks.counterfactual import clustered_deviation
+from backend.ml.clicks.estimates import clustered_deviation
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]

@@ -23,7 +23,7 @@ from backend.events.behaviour import mark_programs
 from backend.ml.clicks.adversaries import Honest
 from backend.ml.clicks.automated import Limits
 from backend.ml.clicks.logged import logged_show_odds
-from backend.ml.clicks.off_policy import ips_value
+from backend.ml.clicks.off_policy import item_position
 from backend.ml.clicks.shoppers import click_probability
 from backend.ml.clicks.worlds import WORLDS, World
 from backend.settings import Settings
@@ -197,10 +197,10 @@ def test_the_logging_policys_value_is_its_observed_rate(drawn: list[Drawn], kind
     clicks = np.array([one.done.acts.clicked[0] for one in own], dtype=float)
     again = np.array([one.odds[one.row, np.arange(len(one.row))] for one in own])
     logged, whose = np.array([one.p_show for one in own]), np.array([one.done.shopper for one in own])
-    value = ips_value(clicks, logged, again, whose)
+    value = item_position(clicks, logged, again, whose)
     assert value.value == pytest.approx(clicks.sum(axis=1).mean(), rel=1e-5)
     assert value.low < value.value < value.high
-    assert value.covered == pytest.approx(1, abs=1e-5)
+    assert value.coverage == pytest.approx(1, abs=1e-5)
 
 
 def test_the_value_of_a_ranking_that_was_not_shown_is_what_is_planted(drawn: list[Drawn]) -> None:
@@ -209,10 +209,10 @@ def test_the_value_of_a_ranking_that_was_not_shown_is_what_is_planted(drawn: lis
     clicks = np.array([one.done.acts.clicked[0] for one in own], dtype=float)
     unmoved = np.array([one.row == np.arange(len(one.row)) for one in own], dtype=float)
     logged, whose = np.array([one.p_show for one in own]), np.array([one.done.shopper for one in own])
-    value = ips_value(clicks, logged, unmoved, whose)
+    value = item_position(clicks, logged, unmoved, whose)
     error = (value.high - value.low) / (2 * 1.96)
     assert abs(value.value - np.mean([_planted_clicks(one) for one in own])) < 4.5 * error
-    assert value.covered == pytest.approx(1, abs=0.1)
+    assert value.coverage == pytest.approx(1, abs=0.1)
 
 
 def _planted_clicks(one: Drawn) -> float:

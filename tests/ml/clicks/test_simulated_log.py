@@ -5,7 +5,7 @@ import pytest
 
 from backend.ml.clicks.examination import examined_share
 from backend.ml.clicks.exploration import ExplorationPolicy
-from backend.ml.clicks.off_policy import ips_value
+from backend.ml.clicks.off_policy import item_position
 from backend.ml.clicks.shoppers import click_probability
 from backend.ml.clicks.simulated_log import Planted, exploring, planted_shop, simulate_log
 from backend.ml.clicks.worlds import WORLDS, with_fans_of
@@ -78,17 +78,17 @@ def test_the_logging_policys_value_is_its_observed_rate_and_anothers_is_what_it_
     options = {"lists": 40_000, "length": 10, "units": 500}
     log = simulate_log(WORLDS["list"], SHOP, seed=8, randomise=swapped_pair, **options)
     clicks = log.acts.clicked.astype(float)
-    own = ips_value(clicks, log.p_show, log.p_show, log.unit)
+    own = item_position(clicks, log.p_show, log.p_show, log.unit)
     assert own.value == pytest.approx(clicks.sum(axis=1).mean(), abs=1e-12)
-    assert own.covered == 1
-    assert own.effective == clicks.size
+    assert own.coverage == 1
+    assert own.effective == pytest.approx(clicks.sum())
 
     best = np.argsort(-SHOP.production, axis=1, kind="stable")[:, :10]
     unswapped = (log.shown == best[log.query]).astype(float)
-    value = ips_value(clicks, log.p_show, unswapped, log.unit)
+    value = item_position(clicks, log.p_show, unswapped, log.unit)
     truth = simulate_log(WORLDS["list"], SHOP, seed=9, **options).acts.clicked.sum(axis=1).mean()
     assert value.low < truth < value.high
-    assert value.covered == pytest.approx(1, abs=0.01)
+    assert value.coverage == pytest.approx(1, abs=0.01)
     naive = (clicks * unswapped).sum(axis=1).mean()
     assert naive < value.low  # without the odds, half of the swapped lists' clicks are missing
 
@@ -99,12 +99,12 @@ def test_exploration_gives_the_value_of_the_ranking_that_it_explores_around() ->
     log = simulate_log(WORLDS["list"], SHOP, lists=6_000, length=8, seed=10, randomise=exploring(policy))
     best = np.argsort(-SHOP.production, axis=1, kind="stable")[:, :8]
     assert (log.shown != best[log.query]).any(axis=1).mean() > 0.3
-    value = ips_value(
+    value = item_position(
         log.acts.clicked.astype(float), log.p_show, (log.shown == best[log.query]).astype(float), log.unit
     )
     truth = simulate_log(WORLDS["list"], SHOP, lists=60_000, length=8, seed=12).acts.clicked.sum(axis=1).mean()
     assert value.low < truth < value.high
-    assert value.covered == pytest.approx(1, abs=0.01)
+    assert value.coverage == pytest.approx(1, abs=0.01)
 
 
 def test_ips_with_two_products_by_hand() -> None:
@@ -115,26 +115,26 @@ def test_ips_with_two_products_by_hand() -> None:
     clicks[:60, 0] = 1.0  # 0.8 of 75
     clicks[75:85, 0] = 1.0  # 0.4 of 25
     target = np.array([[0.0, 0.0]] * 75 + [[1.0, 1.0]] * 25)
-    found = ips_value(clicks, logged, target)
+    found = item_position(clicks, logged, target)
     assert found.value == pytest.approx(0.4)
     assert found.low < 0.4 < found.high
-    assert found.effective == pytest.approx(50)
-    assert found.greatest_share == pytest.approx(1 / 50)
-    assert ips_value(clicks, logged, logged).value == pytest.approx(0.7)
+    assert found.effective == pytest.approx(10)
+    assert found.heaviest == pytest.approx(1 / 10)
+    assert item_position(clicks, logged, logged).value == pytest.approx(0.7)
 
 
 def test_shorter_lists_count_their_own_places_and_clusters_widen_the_interval() -> None:
     logged = np.array([[1.0, np.nan], [1.0, 1.0]] * 50)
     clicks = np.array([[1.0, 0.0], [0.0, 1.0]] * 25 + [[0.0, 0.0], [0.0, 0.0]] * 25)
-    alone = ips_value(clicks, logged, logged)
+    alone = item_position(clicks, logged, logged)
     assert alone.value == pytest.approx(0.5)
-    assert alone.covered == 1
-    together = ips_value(clicks, logged, logged, np.arange(100) // 10)
+    assert alone.coverage == 1
+    together = item_position(clicks, logged, logged, np.arange(100) // 10)
     assert together.high - together.low > alone.high - alone.low
 
 
 def test_odds_that_cannot_be_are_refused() -> None:
     with pytest.raises(ValueError, match="expected above 0"):
-        ips_value(np.zeros((1, 1)), np.zeros((1, 1)), np.zeros((1, 1)))
+        item_position(np.zeros((1, 1)), np.zeros((1, 1)), np.zeros((1, 1)))
     with pytest.raises(ValueError, match="shapes"):
-        ips_value(np.zeros((1, 2)), np.ones((1, 1)), np.ones((1, 1)))
+        item_position(np.zeros((1, 2)), np.ones((1, 1)), np.ones((1, 1)))
