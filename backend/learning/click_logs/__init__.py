@@ -1,0 +1,1 @@
+"""What the night learns from, read out of PostgreSQL into columns on disk."""
