@@ -200,9 +200,9 @@ def _log(report: "Report", out: Path, uri: str | None) -> None:
     """Where a tracking server is named: a run a row, and one with the files."""
     from dataclasses import asdict
 
-    from backend.commands.tracking import Tracker
     from backend.evaluation.adapters.report import numbers
     from backend.settings import Settings
+    from backend.tracking import Tracker
 
     if address := uri or Settings().mlflow_uri:
         tracker = Tracker(address, f"adapters on {report.data}")

@@ -184,7 +184,8 @@ def _gates(verdict: dict[str, Any]) -> "list[Any]":
         table = Table("check", "found", "expected", "", title=f"{gate['id']} {gate['title']}: {said}", **look)
         for check in gate["checks"]:
             passed = {True: "yes", False: "no", None: "untested"}[check["passed"]]
-            table.add_row(check["name"], _plain(check["found"]), _plain(check["expected"]), passed)
+            asked = {"least": "at least ", "most": "at most "}.get(check["sense"], "") + _plain(check["expected"])
+            table.add_row(check["name"], _plain(check["found"]), asked if check["expected"] is not None else "", passed)
         tables.append(table)
     if waits := verdict.get("waits", []):
         table = Table("gate", "waits for", "found", "needed", title="What the gates wait for", **look)
@@ -195,4 +196,4 @@ def _gates(verdict: dict[str, Any]) -> "list[Any]":
 
 
 def _plain(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return "" if value is None else f"{value:,.4g}" if isinstance(value, float) else str(value)

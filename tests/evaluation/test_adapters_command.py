@@ -13,7 +13,7 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from backend.cli import app
-from backend.commands.tracking import Tracker, TrackingUnavailable
+from backend.tracking import Tracker, TrackingUnavailable
 
 
 @pytest.fixture(scope="module")
