@@ -32,6 +32,10 @@ from backend.catalog.captioning import routes as captioning
 from backend.catalog.webhooks import routes as webhooks
 from backend.catalog.webhooks.inbox import Inbox, secrets_by_source
 from backend.db import connect, session_factory
+from backend.demo.learn import routes as learn
+from backend.demo.learn.diary import Diary
+from backend.demo.learn.measuring import Measuring
+from backend.demo.learn.play import Player
 from backend.events import routes as events
 from backend.events import tracking
 from backend.events.partitions import keep_partitions
@@ -69,6 +73,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     experiments.router,
     nightly.router,
     storefront.router,
+    learn.router,
     admin.router,
     privacy.router,
 )
@@ -152,6 +157,11 @@ async def _make_components(app: FastAPI, settings: Settings, closing: AsyncExitS
     keyring = Keyring(sessions, default_rate=settings.rate_limit_per_minute)
     readiness = Readiness(_checks(engine, index, holder, searcher))
     queue = Queue(redis_url)
+    measuring = Measuring(settings.home, sessions, holder, encoders)
+    diary = Diary(settings.home / "demo-learn" / "diary.json")
+    player = Player(settings, sessions, queue, holder, measuring, diary)
+    closing.callback(player.close)
+    provide(app, measuring, player)
     tally = closing.enter_context(EventTally(sessions))
     provide(app, settings, sessions, queue, BlobStore(settings.blob_dir), *_door(settings, queue, closing))
     provide(app, tally, HasherHolder(sessions))

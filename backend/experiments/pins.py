@@ -34,9 +34,15 @@ def pin(session: Session, reason: str, generation_ids: set[int]) -> None:
         session.execute(insert(GenerationPin).values(rows).on_conflict_do_nothing())
 
 
+def without_heads(session: Session) -> int | None:
+    """The newest generation on the live encoder that has learned nothing and may serve; None where there is none."""
+    found: int | None = session.scalar(_WITHOUT_HEADS, {"states": list(PROMOTABLE)})
+    return found
+
+
 def pin_holdout(session: Session, share: float) -> None:
     """Keep what the holdout is served by, the newest generation without heads on the live encoder; none at share 0."""
-    chosen = session.scalar(_WITHOUT_HEADS, {"states": list(PROMOTABLE)}) if share else None
+    chosen = without_heads(session) if share else None
     held = session.scalar(select(func.max(GenerationPin.generation_id)).where(GenerationPin.reason == HOLDOUT))
     if chosen != held:
         lock_generations(session)

@@ -91,12 +91,12 @@ class WishBook:
                 break
         self.wishes = list(wishes.values())
         popularity = np.arange(1, len(self.wishes) + 1) ** -zipf
-        self._chances = popularity / popularity.sum()
+        self.chances = popularity / popularity.sum()
         self._by_id = {product.id: product for product in products}
 
     def draw(self, rng: np.random.Generator) -> Wish:
         """A search, by how often it is asked."""
-        return self.wishes[int(rng.choice(len(self.wishes), p=self._chances))]
+        return self.wishes[int(rng.choice(len(self.wishes), p=self.chances))]
 
     def after(self, product_id: str, rng: np.random.Generator) -> Wish:
         """A search of somebody who is after one product: two of its features are named."""

@@ -1,7 +1,7 @@
 """A crowd of simulated shoppers, some at a time, each the same for the same seed."""
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from threading import Event as Flag
@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import numpy as np
 
-from backend.demo.catalogue import products
+from backend.demo.catalogue import Product, products
 from backend.demo.shoppers.asking import WishBook
 from backend.demo.shoppers.door import Door
 from backend.demo.shoppers.planted import PlantedTruth
@@ -35,6 +35,7 @@ class Crowd:
         page: products of a page.
         at_once: how many shop at the same time; with 1, lists come in the same order, too.
         products: how many the demo's catalogue has.
+        wishes_of: seed of the searches, where other shoppers are to choose among the same; None: ``seed``.
     """
 
     world: World
@@ -45,6 +46,7 @@ class Crowd:
     page: int = PAGE
     at_once: int = 4
     products: int = DEMO_PRODUCTS
+    wishes_of: int | None = None
 
 
 def simulate(
@@ -99,13 +101,16 @@ def simulate(
     return tally.report(seed=crowd.seed, shoppers=crowd.shoppers, run=run)
 
 
-def _shopping(crowd: Crowd, door: Door, on_list: Callable[[ListDone], None]) -> Shopping:
-    """What sessions need. What a population loves is never named in a search: there, taste decides."""
-    chosen = products(crowd.products, DEMO_SEED)
+def wishes_of(crowd: Crowd, chosen: Sequence[Product]) -> WishBook:
+    """What the crowd asks for. What a population loves is never named in a search: there, taste decides."""
     world = crowd.world
     loved = {name.split(":")[0] for one in world.populations for name in one.loves}
     named = [group for group in world.named if group not in loved]
-    wishes = WishBook(
-        chosen, world.words, named=named, most=world.most, count=crowd.wishes, seed=crowd.seed, zipf=crowd.zipf
-    )
-    return Shopping(door, wishes, PlantedTruth(chosen, crowd.world.taste), on_list, crowd.page)
+    seed = crowd.seed if crowd.wishes_of is None else crowd.wishes_of
+    return WishBook(chosen, world.words, named=named, most=world.most, count=crowd.wishes, seed=seed, zipf=crowd.zipf)
+
+
+def _shopping(crowd: Crowd, door: Door, on_list: Callable[[ListDone], None]) -> Shopping:
+    """What sessions need."""
+    chosen = products(crowd.products, DEMO_SEED)
+    return Shopping(door, wishes_of(crowd, chosen), PlantedTruth(chosen, crowd.world.taste), on_list, crowd.page)
