@@ -232,11 +232,13 @@ class Settings(BaseSettings):
     )
 
     gate_satisfied: int = Field(default=2000, ge=0, description="Satisfied clicks from which on a night learns.")
+    gate_assumed: float = Field(
+        default=0.01, ge=0, le=1, description="Share of lists whose propensities may be only assumed."
+    )
     gate_srm: float = Field(default=0.001, ge=0, le=1, description="p below which arms of a test were split wrongly.")
     gate_viewport_loss: float = Field(
         default=0.05, ge=0, le=1, description="Share of lists that may fail to report what was in view."
     )
-    gate_drift: float = Field(default=0.25, ge=0, description="Change of a propensity against the last nights' median.")
     gate_agreement: float = Field(
         default=0.5, ge=0, le=1, description="Place of clicked products in the encoder's order; 0.5 is a coin."
     )

@@ -1,15 +1,15 @@
 """G0: whether the window's data are such that anything may be learned from them."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from backend.ml.clicks.context_propensities import ContextPropensities
 from backend.ml.gates.agreement import agreement, indiscriminate, within_caps
 from backend.ml.gates.evidence import Evidence
 from backend.ml.gates.thresholds import Thresholds
-from backend.ml.gates.verdict import Check, GateResult, at_least, at_most
+from backend.ml.gates.verdict import Check, GateResult, at_least, at_most, told
 
 Floats = NDArray[np.float64]
 
@@ -26,8 +26,7 @@ def data_gate(evidence: Evidence, theta: Floats, frozen: Floats, thresholds: Thr
     log, notes = evidence.log, evidence.log.notes
     satisfied = int(np.count_nonzero(log.rows.satisfied))
     checks = [at_least("satisfied clicks", satisfied, thresholds.satisfied, unless="There are too few clicks yet.")]
-    checks += _identified(evidence.propensities)
-    checks += _drift(evidence, thresholds)
+    checks += _identified(evidence.propensities, thresholds)
     checks += _split(notes.get("srm", ()), thresholds)
     checks += [
         at_most(f"viewport loss, {device}", float(share), thresholds.viewport_loss, unless=_UNSEEN)
@@ -48,29 +47,16 @@ _UNSEEN = "Too many lists do not report what was in view."
 _PROGRAMS = "Too many clicks are on lists of which nearly everything was clicked."
 
 
-def _identified(propensities: Mapping[str, Any]) -> list[Check]:
-    trusted = bool(propensities["trusted"])
-    why = "" if trusted else " ".join(["Positions cannot be told from relevance.", *propensities.get("reasons", ())])
-    return [Check("propensities trusted", float(trusted), 1.0, trusted, "least", why=why)]
-
-
-def _drift(evidence: Evidence, thresholds: Thresholds) -> list[Check]:
-    """Of contexts that are trusted, against the median of theirs on earlier nights."""
-    found = 0.0
-    for one in evidence.propensities["contexts"]:
-        earlier = [
-            past["theta"]
-            for night in evidence.past
-            for past in night["contexts"]
-            if past["name"] == one["name"] and past["trusted"]
-        ]
-        if one["trusted"] and earlier:
-            ranks = min(len(one["theta"]), *(len(theta) for theta in earlier))
-            median = np.median([theta[:ranks] for theta in earlier], axis=0)
-            found = max(found, float(np.abs(np.asarray(one["theta"][:ranks]) / median - 1.0).max()))
-    if not evidence.past:
-        return []
-    return [at_most("drift of propensities", found, thresholds.drift, unless="Attention changed too much overnight.")]
+def _identified(found: ContextPropensities, thresholds: Thresholds) -> list[Check]:
+    """Whether positions can be told from relevance, and how much rests on curves of earlier nights."""
+    total = max(sum(one.lists for one in found.contexts), 1)
+    assumed = sum(one.lists for one in found.contexts if not one.trusted) / total
+    kept = sum(one.lists for one in found.contexts if one.source == "kept") / total
+    unless = " ".join(["Positions cannot be told from relevance.", *(f"{one}." for one in found.reasons)])
+    return [
+        at_most("lists whose attention is only assumed", assumed, thresholds.assumed, unless=unless),
+        told("lists with propensities of earlier nights", kept),
+    ]
 
 
 def _split(tests: Any, thresholds: Thresholds) -> list[Check]:

@@ -138,10 +138,8 @@ def changes(ours: Measures, theirs: Measures, *, seed: int, samples: int = _SAMP
     return found
 
 
-def held_out_gate(
-    gains: Gains, ours: Floats, theirs: Floats, thresholds: Thresholds, *, seed: int
-) -> tuple[GateResult, bool]:
-    """G2, and whether it is neutral: nothing is worse, and nothing is better beyond doubt.
+def held_out_gate(gains: Gains, ours: Floats, theirs: Floats, thresholds: Thresholds, *, seed: int) -> GateResult:
+    """G2.
 
     Args:
         gains: of the queries that judge.
@@ -152,12 +150,10 @@ def held_out_gate(
     """
     if not gains.gain.sum():
         nothing = Check(PRIMARY, None, 0.0, False, "least", why="Nothing was clicked for the queries that judge.")
-        return GateResult("G2", _TITLE, (nothing,)), False
+        return GateResult("G2", _TITLE, (nothing,))
     debiased = changes(measured(gains, ours, gains.gain), measured(gains, theirs, gains.gain), seed=seed)
     naive = changes(measured(gains, ours, gains.naive), measured(gains, theirs, gains.naive), seed=seed)
     checks = [_not_worse(name, change, thresholds) for name, change in debiased.items()]
-    better = debiased[PRIMARY].interval.above
-    neutral = not better and all(one.passed for one in checks)
     checks.append(_better(debiased[PRIMARY]))
     raw = naive[PRIMARY].interval
     checks.append(told(f"{PRIMARY}, positions left in", raw.mean, low=raw.low, high=raw.high))
@@ -166,7 +162,7 @@ def held_out_gate(
          "high": one.interval.high}
         for name, one in debiased.items()
     ]  # fmt: skip
-    return GateResult("G2", _TITLE, tuple(checks), {"forest": forest}), neutral
+    return GateResult("G2", _TITLE, tuple(checks), {"forest": forest})
 
 
 _TITLE = "Better on clicks that nothing was trained on"
@@ -189,6 +185,6 @@ def _better(change: Change) -> Check:
         f"{PRIMARY} on held-out clicks is not better beyond doubt: {ends.mean:+.4f}, 95 % interval {ends.low:+.4f} to "
         f"{ends.high:+.4f}."
     )
-    return Check(
-        f"{PRIMARY} better", ends.mean, 0.0, ends.above, "least", ends.low, ends.high, "" if ends.above else why
-    )
+    neutral = not ends.above and not ends.below
+    why = "" if ends.above else why
+    return Check(f"{PRIMARY} better", ends.mean, 0.0, ends.above, "least", ends.low, ends.high, why, neutral=neutral)

@@ -9,9 +9,9 @@ class Thresholds:
 
     Args:
         satisfied: G0: satisfied clicks in the window, at least.
+        assumed: G0: share of lists whose propensities could not be estimated and are only assumed, at most.
         srm: G0: p of a sample ratio mismatch below which arms were not split as they should have been.
         viewport_loss: G0: share of lists with events but nothing reported as seen, at most, per device.
-        drift: G0: change of an examination probability against the median of the last nights, at most, as a share.
         agreement: G0: chance that the frozen encoder puts a clicked product above another of its list, which the
             whole interval must exceed; 0.5 is a coin.
         suspects: G0: share of clicks on lists of which nearly everything was clicked, at most.
@@ -32,9 +32,9 @@ class Thresholds:
     """
 
     satisfied: int = 2000
+    assumed: float = 0.01
     srm: float = 0.001
     viewport_loss: float = 0.05
-    drift: float = 0.25
     agreement: float = 0.5
     suspects: float = 0.05
     retention: float = 0.98

@@ -24,6 +24,7 @@ class Check:
         high: the other end.
         why: a sentence, where it did not pass.
         coverage_only: whether a failure says that the log knows too little of this policy, and not that it is bad.
+        neutral: whether it failed since an interval includes 0: no worse than what is live, and not better for sure.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Check:
     high: float | None = None
     why: str = ""
     coverage_only: bool = False
+    neutral: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """For the report."""
@@ -93,13 +95,12 @@ class GateResult:
     @property
     def reasons(self) -> tuple[str, ...]:
         """Why it did not pass, a sentence each."""
-        return tuple(one.why for one in self.checks if one.passed is False)
+        return tuple(one.why for one in self.failed)
 
     @property
-    def coverage_only(self) -> bool:
-        """Whether it failed, and only since the log knows too little."""
-        failed = [one for one in self.checks if one.passed is False]
-        return bool(failed) and all(one.coverage_only for one in failed)
+    def failed(self) -> tuple[Check, ...]:
+        """What did not pass."""
+        return tuple(one for one in self.checks if one.passed is False)
 
     def to_json(self) -> dict[str, Any]:
         """For the report."""
