@@ -1,5 +1,6 @@
 """G0: whether the window's data are such that anything may be learned from them."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from backend.ml.gates.agreement import agreement, indiscriminate, within_caps
 from backend.ml.gates.evidence import Evidence
 from backend.ml.gates.thresholds import Thresholds
 from backend.ml.gates.verdict import Check, GateResult, at_least, at_most, told
+from backend.ml.statistics.sample_ratio import sample_ratio
 
 Floats = NDArray[np.float64]
 
@@ -27,10 +29,10 @@ def data_gate(evidence: Evidence, theta: Floats, frozen: Floats, thresholds: Thr
     satisfied = int(np.count_nonzero(log.rows.satisfied))
     checks = [at_least("satisfied clicks", satisfied, thresholds.satisfied, unless="There are too few clicks yet.")]
     checks += _identified(evidence.propensities, thresholds)
-    checks += _split(notes.get("srm", ()), thresholds)
+    checks += _split(notes.get("arms", ()), thresholds)
     checks += [
         at_most(f"viewport loss, {device}", float(share), thresholds.viewport_loss, unless=_UNSEEN)
-        for device, share in sorted(notes.get("viewport_loss", {}).items())
+        for device, share in sorted(notes.get("viewport_loss", {}).get("by_device", {}).items())
     ]
     strange = indiscriminate(log)
     clicks = np.bincount(log.list_of_rows(), log.rows.clicked, len(strange))
@@ -59,17 +61,17 @@ def _identified(found: ContextPropensities, thresholds: Thresholds) -> list[Chec
     ]
 
 
-def _split(tests: Any, thresholds: Thresholds) -> list[Check]:
-    """Of each experiment's shoppers by arm, ``{"name", "p"}``: p of a chi-square test against the planned shares."""
-    return [
-        at_least(
-            f"p of the split of {one['name']}",
-            float(one["p"]),
-            thresholds.srm,
-            unless=f"Arms of {one['name']} were not split as they should have been (sample ratio mismatch).",
-        )
-        for one in tests
-    ]
+def _split(tests: Sequence[Mapping[str, Any]], thresholds: Thresholds) -> list[Check]:
+    """Of each experiment: ``{"experiment": name, "units": {arm: shoppers}, "weights": {arm: planned}}``."""
+    checks = []
+    for one in tests:
+        arms = [arm for arm, weight in one["weights"].items() if weight > 0]
+        if len(arms) < 2:
+            continue
+        found = sample_ratio([one["units"].get(arm, 0) for arm in arms], [one["weights"][arm] for arm in arms])
+        unless = f"Arms of {one['experiment']} were not split as planned (sample ratio mismatch)."
+        checks.append(at_least(f"p of the split of {one['experiment']}", found.p, thresholds.srm, unless=unless))
+    return checks
 
 
 def _agreed(value: float, low: float, high: float, thresholds: Thresholds) -> Check:

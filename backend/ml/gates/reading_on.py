@@ -1,8 +1,8 @@
 """The gain under the dependent click model: lists are read from the top, and on after a click with a chance.
 
-Before the first click everything in view was looked at; attention falls with clicks and not with the place (Guo, Liu and
-Wang, "Efficient Multiple-Click Models in Web Search", WSDM 2009). Where the log does not speak against such shoppers, a
-candidate whose gain turns into a loss under them gains by an assumption.
+Before the first click everything in view was looked at; attention falls with clicks and not with the place (Guo, Liu
+and Wang, "Efficient Multiple-Click Models in Web Search", WSDM 2009). Where the log does not speak against such
+shoppers, a candidate whose gain turns into a loss under them gains by an assumption.
 """
 
 from dataclasses import replace
