@@ -2,7 +2,8 @@
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,12 +21,15 @@ from backend.demo.shoppers.session import ListDone, Shopping, visitor_of
 from backend.demo.shoppers.traffic import DEMO_SEED, Crowd, simulate
 from backend.errors import Conflict
 from backend.events.behaviour import mark_programs
+from backend.generations.models import EncoderRecord
+from backend.learning.click_logs.collect import collect
 from backend.ml.clicks.adversaries import Honest
 from backend.ml.clicks.automated import Limits
 from backend.ml.clicks.logged import logged_show_odds
 from backend.ml.clicks.off_policy import item_position
 from backend.ml.clicks.shoppers import click_probability
 from backend.ml.clicks.worlds import WORLDS, World
+from backend.ml.encoder import Encoder
 from backend.settings import Settings
 from tests.demo.shoppers.conftest import COUNT
 
@@ -53,7 +57,8 @@ def drive(client: TestClient, shop: Shop, world: World, seed: int = 11, **option
         ).all()
         served = session.execute(
             text(
-                "SELECT l.query_id, l.session_id, l.coins, l.device, l.cohort, l.layout, l.columns, l.is_bot,"
+                "SELECT l.query_id, l.served_at, l.session_id, l.request, l.coins, l.device, l.cohort, l.layout,"
+                " l.columns, l.is_bot,"
                 " p.product_ids, p.p_show, p.candidates, p.candidate_scores"
                 " FROM served_lists l JOIN served_pages p USING (query_id, served_on)"
                 " WHERE query_id = ANY(CAST(:ids AS text[]))"
@@ -222,6 +227,50 @@ def _planted_clicks(one: Drawn) -> float:
     gains = one.gains[None, : len(one.row)]
     chances = click_probability(shopper.behaviour, gains, columns)
     return float((chances * shopper.behaviour.in_view(gains.shape[1], columns)).sum())
+
+
+def test_the_night_reads_what_the_shoppers_did(
+    traffic: Traffic, demo_sessions: Shop, tiny_encoder: Encoder, tmp_path: Path
+) -> None:
+    """Every product of every list: where it stood, with which odds, and the label that its shopper's doings come to."""
+    sessions, now = demo_sessions[0], datetime.now(UTC)
+    with session_scope(sessions) as session:
+        record = session.get_one(EncoderRecord, tiny_encoder.id)
+        names = {row.number: row.id for row in session.execute(text("SELECT id, number FROM products"))}
+    window = now - timedelta(days=1), now
+    log = collect(sessions, record, tiny_encoder.encode_texts, tmp_path / "log", window, lambda *_: None)
+    sold = [names[number] for number in log.products.tolist()]
+    order = sorted(traffic.served, key=lambda row: (row.served_at, row.query_id))
+    assert (log.notes["lists"], log.notes["left_out"], log.notes["viewport_loss"]["all"]) == (len(order), {}, 0.0)
+    assert [log.asked.keys[one] for one in log.lists.query] == [
+        f"text:{traffic.lists[row.query_id].wish.text}" for row in order
+    ]
+    labels, viewed = zip(*(_graded(row, order, traffic.lists[row.query_id]) for row in order), strict=True)
+    assert [sold[row] for row in log.rows.product] == [one for row in order for one in row.product_ids]
+    np.testing.assert_array_equal(log.rows.viewed, np.concatenate(viewed))
+    np.testing.assert_array_equal(log.rows.label, np.concatenate(labels))
+    np.testing.assert_allclose(log.rows.p_show, np.concatenate([row.p_show for row in order]), rtol=1e-6)
+    assert len(log.coins.list) == len(order)  # of every list
+    coins = log.coins
+    which = zip(coins.list[coins.of].tolist(), coins.product.tolist(), coins.rank.tolist(), strict=True)
+    odds = dict(zip(which, coins.chance.tolist(), strict=True))
+    rows = zip(log.list_of_rows(), log.rows.product, log.rows.position, log.rows.p_show, strict=True)
+    assert all(odds[one, product, rank] == pytest.approx(p_show, rel=1e-5) for one, product, rank, p_show in rows)
+
+
+def _graded(row: Any, order: list[Any], done: ListDone) -> tuple[np.ndarray, np.ndarray]:
+    """Labels of a list and what was in view, by hand: with 30 s that satisfy, as of a shop with few clicks."""
+    visit = [one for one in order if one.session_id == row.session_id]
+    behind = visit[visit.index(row) + 1 :][:1]
+    anew = bool(behind) and tuple(behind[0].request["text"]) != tuple(row.request["text"])
+    acts, labels = done.acts, np.zeros(len(done.product_ids), np.float32)
+    for place in np.flatnonzero(acts.clicked[0]):
+        stayed, timed = acts.dwell_ms[0, place], acts.timed[0, place]
+        went_on = acts.returned[0, place] and (acts.clicked[0, place + 1 :].any() or anew)
+        labels[place] = 0.0 if timed and stayed < 5_000 and went_on else 1.0 if timed and stayed >= 30_000 else 0.3
+    labels[acts.carted[0] | acts.wished[0]] = 2.0
+    labels[acts.bought[0]] = 3.0
+    return labels, acts.viewed[0] | acts.clicked[0]
 
 
 def test_another_shops_products_are_refused(demo_client: TestClient) -> None:
