@@ -136,6 +136,23 @@ class Settings(BaseSettings):
         le=1,
         description="Share of sessions that explore until `morelike experiment explore` says otherwise.",
     )
+    screen_share: float = Field(
+        default=0.05,
+        ge=0,
+        le=0.5,
+        description="Share of shoppers who are shown what offline gates could not judge, interleaved; 0 never does.",
+    )
+    screen_units: int = Field(
+        default=2000, ge=100, description="Shoppers with a preference after whom such a trial may be won."
+    )
+    screen_days: float = Field(default=14.0, gt=0, description="Days after which it is dropped, undecided.")
+    guard_share: float = Field(
+        default=0.05,
+        ge=0,
+        le=0.5,
+        description="Share of shoppers who keep what a new generation replaced, so that it can be guarded; 0 is off.",
+    )
+    guard_hours: float = Field(default=48.0, gt=0, description="Hours for which a new generation is guarded.")
 
     nightly_at: str = Field(
         default="02:00",

@@ -129,6 +129,17 @@ def conclude(
     _run(lambda session: conclude_experiment(session, _number(name), asked, actor=ACTOR))
 
 
+@experiments.command("results")
+def results(name: Name) -> None:
+    """Print what an experiment came to so far as JSON: arms, sample ratio, metrics, verdict."""
+    from backend.experiments.lifecycle import find_experiment
+    from backend.experiments.results import results_of
+
+    with _session() as (session, _settings):
+        found = results_of(session, find_experiment(session, _number(name)))
+    typer.echo(found.model_dump_json(indent=2))
+
+
 @experiments.command("override")
 def override(
     name: Name,

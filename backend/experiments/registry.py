@@ -18,11 +18,11 @@ from backend.ml.clicks.exploration import ExplorationPolicy
 
 log = get_logger(__name__)
 
-# one small statement, because every process asks it every second
+# one small statement, because every process asks it every second; results change often and assign nobody
 _LOOK = text("""
     SELECT (SELECT jsonb_object_agg(l.name, to_jsonb(l)) FROM layers l) AS layers,
            (SELECT coalesce(jsonb_agg(t.trial ORDER BY t.id), '[]') FROM (
-              SELECT e.id, to_jsonb(e) || jsonb_build_object('overrides', o.overrides) AS trial
+              SELECT e.id, to_jsonb(e) - 'results' || jsonb_build_object('overrides', o.overrides) AS trial
               FROM experiments e LEFT JOIN LATERAL (
                 SELECT jsonb_object_agg(unit, arm) AS overrides FROM experiment_overrides WHERE experiment_id = e.id
               ) AS o ON true

@@ -23,6 +23,8 @@ from backend.experiments.lifecycle import (
 )
 from backend.experiments.models import Experiment
 from backend.experiments.plan import LayerName
+from backend.experiments.result_schemas import ExperimentResults
+from backend.experiments.results import results_of
 from backend.experiments.schemas import (
     ConcludeIn,
     ExperimentIn,
@@ -63,6 +65,12 @@ def get_experiment(
 ) -> ExperimentRead:
     """One experiment, with an estimate while it has not ended."""
     return shown(session, find_experiment(session, _number(experiment)), settings)
+
+
+@router.get("/experiments/{experiment}/results", operation_id="get_experiment_results")
+def get_results(experiment: ExperimentName, _caller: AdminCaller, session: SessionDep) -> ExperimentResults:
+    """What it came to so far: arms, whether they may be compared, metrics with intervals, and what follows."""
+    return results_of(session, find_experiment(session, _number(experiment)))
 
 
 @router.post("/experiments/{experiment}/start", operation_id="start_experiment")
