@@ -3,6 +3,7 @@
 import {call} from "./api.js";
 import {facts, fill, h, number, when, words} from "./elements.js";
 import {showGates, value} from "./gates.js";
+import {nameOf} from "./nights.js";
 
 const TONES = {live: "good", ready: "good", trained: "warn", rejected: "bad", failed: "bad"};
 
@@ -26,7 +27,8 @@ export async function showGenerations(view) {
 }
 
 export async function showGeneration(view, id) {
-  const one = await call("GET", `/v1/generations/${id}`);
+  const [one, {nights}] = await Promise.all([call("GET", `/v1/generations/${id}`), call("GET", "/v1/nights?limit=500")]);
+  const night = nights.find((made) => made.generation === id);
   if (!view.querySelector(".about")) view.replaceChildren(...["about", "gates", "adapter"].map((name) => h("section", {class: name})));
   const [about, gates, adapter] = ["about", "gates", "adapter"].map((name) => view.querySelector(`.${name}`));
   fill(about, h("div", {class: "columns even"}, h("div", {class: "card padded"}, h("h3", {}, "What it searches with"), facts([
@@ -38,7 +40,7 @@ export async function showGeneration(view, id) {
     ["Code", one.code_version]])),
   h("div", {class: "card padded"}, h("h3", {}, "Where it came from"), facts([
     ["Made", when(one.created_at)],
-    ["Night", one.night && h("a", {href: `/admin/nights/${one.night}`}, `Night ${one.night}`)],
+    ["Night", night && h("a", {href: `/admin/nights/${night.id}`}, nameOf(night))],
     ["Replaced", one.replaced && h("a", {href: `/admin/generations/${one.replaced}`}, one.replaced)],
     ...Object.entries(one.data_range).map(([name, range]) => [words(name), value(range)]),
     ["Not live because", one.reasons.join(" ")]]))));

@@ -10,20 +10,20 @@ import {showWaits} from "./waits.js";
 
 const LIVE_MS = 1500;
 const REST_MS = 30000;
-const PLACES = ["about", "labels", "propensities", "arms", "gates", "waits"];
+const PLACES = ["about", "labels", "propensities", "arms", "gates", "missing"];
 
 export async function showNight(view, id) {
   const night = await call("GET", `/v1/nights/${id}`);
   if (!view.querySelector(".about")) view.replaceChildren(...PLACES.map((name) => h("section", {class: name, hidden: true})));
   const place = Object.fromEntries(PLACES.map((name) => [name, view.querySelector(`.${name}`)]));
-  const result = Object.fromEntries(night.steps.map((step) => [step.name, step.result]));
+  const {labels, propensities, arms, night: verdict} = night.report;
   place.about.hidden = false;
-  fill(place.about, h("div", {class: "columns"}, h("div", {class: "card padded"}, stepList(night.steps)), h("div", {class: "card padded"}, about(night))));
-  showLabels(place.labels, result.sessions ?? {});
-  showPropensities(place.propensities, result.propensities ?? {});
-  showArms(place.arms, night.report.arms ?? [], result.training ?? {});
-  showGates(place.gates, night.report);
-  showWaits(place.waits, night.report.waits ?? []);
+  fill(place.about, h("div", {class: "card padded wide-steps"}, stepList(night.steps)), h("div", {class: "card padded two"}, about(night)));
+  showLabels(place.labels, labels ?? {});
+  showPropensities(place.propensities, propensities ?? {});
+  showArms(place.arms, verdict?.arms ?? [], Object.values(arms ?? {}));
+  showGates(place.gates, verdict ?? {});
+  showWaits(place.missing, verdict?.waits ?? []);
   return {title: nameOf(night), pause: night.state === "running" ? LIVE_MS : REST_MS, summary: h("span", {class: "with-tag"}, outcomeTag(night), h("span", {}, sentenceOf(night)))};
 }
 

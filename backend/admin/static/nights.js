@@ -7,7 +7,7 @@ import {showWaits} from "./waits.js";
 
 const LIVE_MS = 1500;
 const REST_MS = 15000;
-const PLACES = ["live", "waits", "past"];
+const PLACES = ["live", "missing", "past"];
 
 /** Outcome of a night as a tag: its colour says whether something went live. */
 export function outcomeTag({state, outcome, dry_run: dry}) {
@@ -32,14 +32,14 @@ export function sentenceOf({state, reason, error}) {
 export async function showNights(view, _id, again) {
   const {nights} = await call("GET", "/v1/nights?limit=60");
   if (!view.querySelector(".past")) view.replaceChildren(...PLACES.map((name) => h("section", {class: name, hidden: true})));
-  const [live, waits, past] = PLACES.map((name) => view.querySelector(`.${name}`));
+  const [live, missing, past] = PLACES.map((name) => view.querySelector(`.${name}`));
   const running = nights.find((one) => one.state === "running");
   const steps = running && await call("GET", `/v1/nights/${running.id}`);
   live.hidden = !running;
   if (running) fill(live, h("h2", {}, h("a", {href: `/admin/nights/${running.id}`}, `${nameOf(running)}: under way`)), stepList(steps.steps));
   const judged = nights.find((one) => one.state === "done");
   const {report} = judged ? await call("GET", `/v1/nights/${judged.id}`) : {report: {}};
-  showWaits(waits, report.waits ?? []);
+  showWaits(missing, report.night?.waits ?? []);
   past.hidden = false;
   const begin = async () => {
     const begun = await guarded("start a night", () => call("POST", "/v1/nights", {}));
@@ -70,7 +70,7 @@ const STATES = {done: "done", running: "under way", failed: "failed", skipped: "
 
 /** The steps of a night in their order, each with how far it is. */
 export function stepList(steps) {
-  return h("ol", {class: "steps", role: "list"}, [...steps].sort((a, b) => a.place - b.place).map((step) => {
+  return h("ol", {class: "steps", role: "list"}, steps.map((step) => {
     const {what, done, total} = step.progress ?? {};
     return h("li", {class: `step ${step.state}`, "data-step": step.name},
       h("span", {class: "mark"}, icon(MARKS[step.state] ?? "optional")),

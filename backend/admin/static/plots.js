@@ -159,27 +159,28 @@ export function interval({low, high, found, needed, tone}, [from, to]) {
 /**
  * Which ranks were compared: an arc for each pair that some query and product stood at both, as wide as it has clicks.
  *
- * `edges`: [[rank, rank, clicks]]; `weakest`: the two ranks of the weakest link that everything hangs on, or null.
+ * `pairs`: [[rank, rank, clicks]]; `connected`: of each rank, whether it hangs together with the first; `weakest`: the two
+ * ranks of the weakest link on the way, or null.
  */
-export function linked({label, ranks, edges, least, weakest}) {
-  const top = Math.max(...edges.map(([, , clicks]) => clicks), least);
+export function linked({label, ranks, pairs, connected, weakest}) {
+  const top = Math.max(...pairs.map(([, , clicks]) => clicks));
+  const farthest = Math.max(...pairs.map(([a, b]) => b - a));
   const isWeakest = ([a, b]) => weakest !== null && Math.min(a, b) === Math.min(...weakest) && Math.max(a, b) === Math.max(...weakest);
-  const reached = new Set(edges.filter(([, , clicks]) => clicks >= least).flatMap(([a, b]) => [a, b]));
   return drawn(label, (svg, width) => {
     const base = HEIGHT - 56;
     const at = (rank) => 24 + ((rank - 1) / Math.max(1, ranks - 1)) * (width - 48);
-    const order = [...edges].sort((one, other) => Number(isWeakest(one)) - Number(isWeakest(other)));
-    svg.append(...order.map((edge) => {
-      const [a, b, clicks] = edge;
-      const rise = 14 + (Math.abs(b - a) / Math.max(1, ranks - 1)) * (base - 40);
+    const order = [...pairs].sort((one, other) => Number(isWeakest(one)) - Number(isWeakest(other)));
+    svg.append(...order.map((pair) => {
+      const [a, b, clicks] = pair;
+      const rise = 14 + ((b - a) / farthest) * (base - 30);
       const strength = Math.log1p(clicks) / Math.log1p(top);
-      const state = isWeakest(edge) ? "weakest" : clicks >= least ? "strong" : "thin";
+      const state = isWeakest(pair) ? "weakest" : connected[a - 1] && connected[b - 1] ? "strong" : "thin";
       return s("path", {class: `arc ${state}`, d: `M${at(a)} ${base}C${at(a)} ${base - rise * 1.3} ${at(b)} ${base - rise * 1.3} ${at(b)} ${base}`, "stroke-width": (0.6 + 3.4 * strength).toFixed(2)},
         s("title", {}, `Ranks ${a} and ${b}: ${number(Math.round(clicks))} clicks`));
     }));
     const every = Math.ceil(ranks / Math.max(4, Math.floor((width - 48) / 30)));
     for (let rank = 1; rank <= ranks; rank += 1) {
-      svg.append(s("circle", {class: reached.has(rank) || rank === 1 ? "node" : "node alone", cx: at(rank), cy: base, r: 5}));
+      svg.append(s("circle", {class: connected[rank - 1] ? "node" : "node alone", cx: at(rank), cy: base, r: 5}));
       if ((rank - 1) % every === 0) svg.append(s("text", {x: at(rank), y: base + 22, "text-anchor": "middle"}, String(rank)));
     }
     svg.append(s("text", {class: "axis-name", x: width - 10, y: HEIGHT - 6, "text-anchor": "end"}, "rank"));

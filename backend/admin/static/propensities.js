@@ -45,20 +45,22 @@ function curve({theta, low, high, harvested, likelihood, prior, naive}) {
   return curves({label: "Examination by rank, relative to the first", series, x: {label: "rank", format: String}, y: {from: 0, format: (value) => value.toFixed(2)}});
 }
 
-function graph({theta, edges, least_clicks: least, weakest}) {
-  if (!edges?.length) return h("p", {class: "soft"}, "No product stood at two ranks: nothing can be compared.");
-  return h("figure", {class: "figure"}, linked({label: "Pairs of ranks that were compared", ranks: theta.length, edges, least: least ?? 50, weakest}),
+function graph({theta, pairs, connected, weakest}) {
+  if (!pairs?.length) return h("p", {class: "soft"}, "No product stood at two ranks: nothing can be compared.");
+  return h("figure", {class: "figure"}, linked({label: "Pairs of ranks that were compared", ranks: theta.length, pairs, connected, weakest}),
     h("figcaption", {class: "soft"}, "An arc for each pair of ranks that the same product stood at, as wide as it has clicks. Every rank must hang together with the first."));
 }
 
-function about({lists, clicks, pooled_with: pooled, trusted, reasons, connected, weakest, weakest_clicks: few, disagreement}) {
+const SOURCES = {estimated: "this night's estimate", kept: "the estimate of nights before", prior: "what was assumed before"};
+
+function about({lists, clicks, pooled_with: pooled, source, harvest, reasons, connected, weakest, weakest_clicks: few, disagreement}) {
   return facts([
+    ["Used", pooled ? `what ${pooled} comes to` : SOURCES[source]],
+    ["Because", reasons.join(" ")],
     ["Lists", number(lists)],
-    ["Clicks", number(Math.round(clicks))],
-    ["All linked", connected ? "yes" : "no"],
+    ["Clicks", `${number(Math.round(clicks))}${harvest === "coins" ? ", where coins moved products" : ""}`],
+    ["Ranks linked", `${connected.filter(Boolean).length} of ${connected.length}`],
     ["Weakest link", weakest && `ranks ${weakest[0]} and ${weakest[1]}, ${number(Math.round(few))} clicks`],
-    ["Two ways differ", disagreement !== null && disagreement !== undefined && `by ${percent(disagreement, 1)} at most`],
-    ["Leans on", pooled],
-    ["Not trusted", !trusted && reasons.join(" ")],
+    ["Two ways differ", `by ${percent(disagreement, 1)} at most`],
   ]);
 }

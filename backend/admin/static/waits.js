@@ -18,7 +18,8 @@ function sentence({what, found, needed}) {
 
 /** "about 41 days at this rate" */
 function time({found, needed, per_day: perDay}) {
-  if (!perDay) return "none came lately";
+  if (perDay === null) return "it does not come by itself";
+  if (perDay <= 0) return "none came lately";
   const days = Math.ceil((needed - found) / perDay);
   return `about ${days === 1 ? "one day" : `${number(days)} days`} at this rate`;
 }

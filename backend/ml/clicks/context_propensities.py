@@ -39,6 +39,7 @@ class ContextEstimate:
         connected: whether the rank can be compared with rank 1.
         weakest: pair of ranks with the fewest clicks on the way, where coins help most.
         weakest_clicks: that number.
+        pairs: ranks that the same product stood at for the same query, and the clicks at that of both which has fewer.
         disagreement: of both estimators, as a share.
     """
 
@@ -61,6 +62,7 @@ class ContextEstimate:
     connected: tuple[bool, ...]
     weakest: tuple[int, int] | None
     weakest_clicks: float
+    pairs: tuple[tuple[int, int, float], ...]
     disagreement: float
 
     def to_json(self) -> dict[str, Any]:
@@ -81,9 +83,13 @@ class ContextEstimate:
         given = {name: value for name, value in found.items() if name in cls.__dataclass_fields__}
         for name, value in given.items():
             if isinstance(value, list):
-                given[name] = tuple(np.nan if one is None else one for one in value)
+                given[name] = tuple(_read(one) for one in value)
         context = Context(found["device"], found["layout"], found["columns"], found["query_type"])
         return cls(**(given | {"context": context}))
+
+
+def _read(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else np.nan if value is None else value
 
 
 def _number(value: float) -> float | None:

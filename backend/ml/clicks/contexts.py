@@ -192,8 +192,13 @@ class _Estimates:
             connected=tuple(linked.connected[node].tolist()),
             weakest=None if linked.weakest is None else (self._rank(linked.weakest[0]), self._rank(linked.weakest[1])),
             weakest_clicks=linked.clicks,
+            pairs=tuple(self._pairs(linked.strength)),
             disagreement=(used[1] if used else own).disagreement,
         )
+
+    def _pairs(self, strength: Floats) -> Iterator[tuple[int, int, float]]:
+        for one, other in np.argwhere(np.triu(strength, 1) > 0).tolist():
+            yield self._rank(one + 1), self._rank(other + 1), float(strength[one, other])
 
     def _rank(self, node: int) -> int:
         """The first rank of a node, which counts from 1."""

@@ -154,11 +154,13 @@ class Connection:
         weakest: the pair of ranks on the way whose lesser side has the fewest clicks, the one to aim swaps at; None
             where there is but one rank.
         clicks: that number.
+        strength: (ranks, ranks) clicks of the lesser side of each pair.
     """
 
     connected: NDArray[np.bool_]
     weakest: tuple[int, int] | None
     clicks: float
+    strength: Floats
 
     @property
     def whole(self) -> bool:
@@ -182,7 +184,7 @@ def connection(found: Harvest, least: float = 50.0, needed: int | None = None) -
         reached[there] = True
         if strength[here, there] < fewest:
             weakest, fewest = (int(here) + 1, int(there) + 1), float(strength[here, there])
-    return Connection(component((strength >= least)[None])[0], weakest, fewest if weakest else 0.0)
+    return Connection(component((strength >= least)[None])[0], weakest, fewest if weakest else 0.0, strength)
 
 
 def component(edges: NDArray[np.bool_]) -> NDArray[np.bool_]:
