@@ -7,24 +7,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backend.ml.clicks.context_propensities import ContextPropensities
-from backend.ml.gates.agreement import agreement, indiscriminate, within_caps
+from backend.ml.gates.agreement import Agreement, agreement, indiscriminate, within_caps
 from backend.ml.gates.evidence import Evidence
 from backend.ml.gates.thresholds import Thresholds
 from backend.ml.gates.verdict import Check, GateResult, at_least, at_most, told
 from backend.ml.statistics.sample_ratio import sample_ratio
 
-Floats = NDArray[np.float64]
+MOST_LISTS = 200_000
+"""Lists whose agreement with the encoder is computed, evenly over the window."""
 
 
-def data_gate(evidence: Evidence, theta: Floats, frozen: Floats, thresholds: Thresholds) -> GateResult:
-    """G0.
-
-    Args:
-        evidence: of the night.
-        theta: (n,) propensity of each row of the log.
-        frozen: (n,) score of each row's product by the frozen encoder.
-        thresholds: what is asked.
-    """
+def data_gate(evidence: Evidence, thresholds: Thresholds) -> GateResult:
+    """G0."""
     log, notes = evidence.log, evidence.log.notes
     satisfied = int(np.count_nonzero(log.rows.satisfied))
     checks = [at_least("satisfied clicks", satisfied, thresholds.satisfied, unless="There are too few clicks yet.")]
@@ -39,10 +33,21 @@ def data_gate(evidence: Evidence, theta: Floats, frozen: Floats, thresholds: Thr
     share = float(clicks[strange].sum() / max(clicks.sum(), 1))
     checks.append(at_most("clicks on everything", share, thresholds.suspects, unless=_PROGRAMS))
     counted = ~strange & within_caps(log.lists.unit.astype(np.int64))
-    rows = counted[log.list_of_rows()]
-    found = agreement(log.only(counted), theta[rows], frozen[rows])
-    checks.append(_agreed(found.value, found.low, found.high, thresholds))
+    checks.append(_agreed(_agreement(evidence, counted), thresholds))
     return GateResult("G0", "The data can be learned from", tuple(checks))
+
+
+def _agreement(evidence: Evidence, counted: NDArray[np.bool_]) -> Agreement:
+    """Of the lists (m,) that count, or of so many of them."""
+    chosen = np.flatnonzero(counted)
+    if len(chosen) > MOST_LISTS:
+        chosen = chosen[np.linspace(0, len(chosen) - 1, MOST_LISTS).astype(np.int64)]
+    some = np.zeros(len(counted), np.bool_)
+    some[chosen] = True
+    log = evidence.log.only(some)
+    query = log.lists.query[log.list_of_rows()].astype(np.int64)
+    frozen = evidence.frozen.scores(log.asked, query, log.rows.product.astype(np.int64), log.products)
+    return agreement(log, evidence.propensities.of_rows(log), frozen)
 
 
 _UNSEEN = "Too many lists do not report what was in view."
@@ -74,11 +79,12 @@ def _split(tests: Sequence[Mapping[str, Any]], thresholds: Thresholds) -> list[C
     return checks
 
 
-def _agreed(value: float, low: float, high: float, thresholds: Thresholds) -> Check:
-    passed = bool(low > thresholds.agreement)
+def _agreed(found: Agreement, thresholds: Thresholds) -> Check:
+    passed = bool(found.low > thresholds.agreement)
     why = (
-        "Clicks do not agree with the encoder within their lists: they may not be shoppers'. "
-        f"Found {value:.3f}, 95 % interval {low:.3f} to {high:.3f}: expected all of it above {thresholds.agreement:g}."
+        "Clicks do not agree with the encoder within their lists: they may not be shoppers'. Found "
+        f"{found.value:.3f}, 95 % interval {found.low:.3f} to {found.high:.3f}: expected all of it above "
+        f"{thresholds.agreement:g}."
     )
-    name = "agreement with the encoder"
-    return Check(name, value, thresholds.agreement, passed, "least", low, high, "" if passed else why)
+    name, why = "agreement with the encoder", "" if passed else why
+    return Check(name, found.value, thresholds.agreement, passed, "least", found.low, found.high, why)

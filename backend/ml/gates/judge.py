@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backend.ml.adapter_gate import retention_of
-from backend.ml.clicks.click_log import Part
+from backend.ml.clicks.click_log import ClickLog, Part
 from backend.ml.gates.agreement import indiscriminate, within_caps
 from backend.ml.gates.data import data_gate
 from backend.ml.gates.evidence import Candidate, Evidence
@@ -63,23 +63,19 @@ class _Night:
     def __init__(self, evidence: Evidence, thresholds: Thresholds, seed: int, told: Told) -> None:
         self.evidence, self.thresholds, self.seed, self.told = evidence, thresholds, seed, told
         log = evidence.log
-        self.theta = evidence.propensities.of_rows(log)
-        self.counted = ~indiscriminate(log) & within_caps(log.lists.unit.astype(np.int64))
-        self.lists = {part: self.counted & _queries_of(evidence, part)[log.lists.query] for part in _PARTS}
+        counted = ~indiscriminate(log) & within_caps(log.lists.unit.astype(np.int64))
+        self.logs = {part: log.only(counted & _queries_of(evidence, part)[log.lists.query]) for part in _PARTS}
         longest = int(log.rows.position.max(initial=1))
         self.depth = max(longest, _DEPTH)
 
     def judge(self, candidates: Sequence[Candidate]) -> NightVerdict:
-        log = self.evidence.log
         self.told("The data", 0, 1)
-        query = log.lists.query[log.list_of_rows()].astype(np.int64)
-        frozen = self.evidence.frozen.scores(log.asked, query, log.rows.product.astype(np.int64), log.products)
-        data = data_gate(self.evidence, self.theta, frozen, self.thresholds)
+        data = data_gate(self.evidence, self.thresholds)
         arms, chosen = self._choose(candidates)
         waits = waits_of(self._counts(), self.thresholds)
         if chosen is None:
             return _verdict([data], arms, NONE, waits, {"golden": self.evidence.golden.version})
-        rows = np.unique(log.lists.query[self.lists["judged"]]).astype(np.int64)
+        rows = np.unique(self.logs["judged"].lists.query).astype(np.int64)
         hashes = {
             "golden": self.evidence.golden.version,
             "production": score_checksum(self.evidence.production, self.evidence, rows),
@@ -110,10 +106,10 @@ class _Night:
         return tuple(results), arms[best] if best else None
 
     def _earned(self, ranker: Ranker, theirs: Ints) -> dict[str, float]:
-        lists = self.lists["validation"]
-        if not lists.any():
+        log = self.logs["validation"]
+        if not len(log.lists.start):
             return {"gain": 0.0, "coverage": 0.0}
-        compared = Compared(self.evidence.log, lists, self._tops(ranker, "validation"), theirs, self.evidence.frozen)
+        compared = Compared(log, _all_of(log), self._tops(ranker, "validation"), theirs, self.evidence.frozen)
         gain = compared.at(self.evidence.propensities).gain
         return {"gain": gain.value, "coverage": gain.coverage}
 
@@ -122,11 +118,11 @@ class _Night:
         return {name: float(one.sum() / max(found.totals[name].sum(), 1e-12)) for name, one in found.sums.items()}
 
     def _against_production(self, chosen: Candidate, rows: Ints) -> tuple[GateResult, ...]:
-        evidence, log, lists = self.evidence, self.evidence.log, self.lists["judged"]
+        evidence, log = self.evidence, self.logs["judged"]
         gains = self._gains("judged")
         ours, theirs = (self._tops(one, "judged") for one in (chosen.ranker, evidence.production))
-        weights = np.bincount(log.lists.query[lists], minlength=len(ours)).astype(np.float64)[rows]
-        compared = Compared(log, lists, ours, theirs, evidence.frozen)
+        weights = np.bincount(log.lists.query, minlength=len(ours)).astype(np.float64)[rows]
+        compared = Compared(log, _all_of(log), ours, theirs, evidence.frozen)
         scores = [self._scores(one, gains) for one in (chosen.ranker, evidence.production)]
         gates: tuple[Callable[[], GateResult], ...] = (
             lambda: retention_gate(evidence, chosen, ours[rows], theirs[rows], weights, rows, self.thresholds),
@@ -143,35 +139,37 @@ class _Night:
 
     def _tops(self, ranker: Ranker, part: Part) -> Ints:
         """(q, k) first products of every query that the lists of ``part`` ask; -1 elsewhere."""
-        log = self.evidence.log
-        rows = np.unique(log.lists.query[self.lists[part]]).astype(np.int64)
+        log = self.logs[part]
+        rows = np.unique(log.lists.query).astype(np.int64)
         tops = np.full((len(log.asked.keys), min(self.depth, len(log.products))), -1, np.int64)
         tops[rows] = ranker.first(log.asked, rows, log.products, self.depth)
         return tops
 
     def _gains(self, part: Part) -> Gains:
-        log, chosen = self.evidence.log, self.lists[part]
-        return known_gains(log.only(chosen), self.theta[chosen[log.list_of_rows()]])
+        return known_gains(self.logs[part], self.evidence.propensities.of_rows(self.logs[part]))
 
     def _scores(self, ranker: Ranker, gains: Gains) -> Floats:
         return ranker.scores(self.evidence.log.asked, gains.query, gains.product, self.evidence.log.products)
 
     def _counts(self) -> Counts:
-        log = self.evidence.log
-        of = summed(log.list_of_rows(), log.rows.satisfied, len(log.lists.start))
+        log, judged = self.evidence.log, self.logs["judged"]
         served = log.lists.served
-        days = float(served.max() - served.min()) / 86_400.0 if len(served) else 0.0
+        of = summed(judged.list_of_rows(), judged.rows.satisfied, len(judged.lists.start))
         return Counts(
-            days=days,
-            satisfied=int(of.sum()),
-            judging=int(of[self.lists["judged"]].sum()),
+            days=float(served.max() - served.min()) / 86_400.0 if len(served) else 0.0,
+            satisfied=int(np.count_nonzero(log.rows.satisfied)),
+            judging=int(of.sum()),
             golden=len(self.evidence.golden.of("judged")),
             harvested=self.evidence.propensities.clicks,
-            slices={name: int(of[one].sum()) for name, one in slices_of(log, self.lists["judged"]).items()},
+            slices={name: int(of[one].sum()) for name, one in slices_of(judged, _all_of(judged)).items()},
         )
 
 
 _PARTS: tuple[Part, ...] = ("judged", "validation")
+
+
+def _all_of(log: ClickLog) -> NDArray[np.bool_]:
+    return np.ones(len(log.lists.start), np.bool_)
 
 
 def _queries_of(evidence: Evidence, part: Part) -> NDArray[np.bool_]:

@@ -8,9 +8,12 @@ from numpy.typing import NDArray
 
 from backend.ml.clicks.click_log import Asked
 from backend.ml.heads import QueryHeads
-from backend.ml.scoring import Calibration, Floats, Kind, Side, score_matrix
+from backend.ml.scoring import Calibration, Floats, Kind, Side, combine, score_matrix
 
 Ints = NDArray[np.int64]
+
+_PAIRS = 20_000
+"""Pairs whose rows are read at a time."""
 
 _SCORES = 6_400_000
 """Scores computed at a time: some 200 MB with what is computed on the way."""
@@ -51,14 +54,16 @@ class Ranker:
 
     def scores(self, asked: Asked, query: Ints, place: Ints, products: Ints) -> NDArray[np.float64]:
         """(n,) the one score of each pair of a row of ``asked`` (n,) and a place in ``products`` (n,)."""
-        rows, of = np.unique(query, return_inverse=True)
-        order = np.argsort(of, kind="stable")
         found = np.empty(len(query))
-        for places, scores in self._blocks(asked, rows, products):
-            number = np.full(len(rows), -1)
-            number[places] = np.arange(len(places))
-            pairs = order[number[of[order]] >= 0]
-            found[pairs] = scores[number[of[pairs]], place[pairs]]
+        kinds = np.array(asked.kinds, dtype=object)[query]
+        for kind in set(kinds):
+            of_kind = np.flatnonzero(kinds == kind)
+            rows, number = np.unique(query[of_kind], return_inverse=True)
+            vectors = self.queries(np.asarray(asked.vectors[rows]), kind)
+            sides = [
+                _pair_cosines(vectors, number, place[of_kind], one, products) for one in (self.images, self.captions)
+            ]
+            found[of_kind] = combine(sides[0], sides[1], self.calibration, _kind(kind))
         return found
 
     def _blocks(self, asked: Asked, rows: Ints, products: Ints) -> Iterator[tuple[Ints, NDArray[np.float64]]]:
@@ -76,6 +81,29 @@ class Ranker:
                         vectors, vectors, self.images, self.captions, products, self.calibration, _kind(str(kind))
                     ),
                 )
+
+
+def _pair_cosines(
+    vectors: NDArray[np.float32], query: Ints, place: Ints, side: Side, products: Ints
+) -> NDArray[np.float64]:
+    """(n,) best cosine of each pair over the rows of its product; NaN for a product without one.
+
+    Only rows of products that are asked for are read, some at a time: a catalogue has many more pairs than a log.
+    """
+    order = np.argsort(side.products, kind="stable")
+    ascending = side.products[order]
+    first = np.searchsorted(ascending, products)
+    count = (np.searchsorted(ascending, products, side="right") - first)[place]
+    best = np.full(len(query), np.nan)
+    known = np.flatnonzero(count > 0)
+    for begin in range(0, len(known), _PAIRS):
+        pairs = known[begin : begin + _PAIRS]
+        ends = np.cumsum(count[pairs])
+        within = np.arange(ends[-1]) - np.repeat(ends - count[pairs], count[pairs])
+        rows = order[np.repeat(first[place[pairs]], count[pairs]) + within]
+        cosines = np.einsum("nd,nd->n", side.vectors[rows], vectors[np.repeat(query[pairs], count[pairs])])
+        best[pairs] = np.maximum.reduceat(cosines, ends - count[pairs])
+    return best
 
 
 def best_places(scores: Floats, depth: int) -> Ints:

@@ -54,9 +54,10 @@ def test_what_moves_beyond_the_log_goes_to_a_screening_and_not_live(pastel: Nigh
 
 
 def test_shoppers_half_of_whom_mean_the_opposite_teach_nothing() -> None:
-    found = night("inverted", lists=6000, seed=1)
-    for name, candidate in found.candidates().items():
-        verdict = judge_night(found.evidence, [candidate], SMALL)
+    found = night("inverted", lists=4000, seed=1)
+    candidates = found.candidates()
+    for name in ("worse", "noise"):
+        verdict = judge_night(found.evidence, [candidates[name]], SMALL)
         assert verdict.route == "none", name
         assert "agreement with the encoder" in {check.name for check in verdict.gates[0].failed}
 
