@@ -24,6 +24,7 @@ from backend.generations.calibrate import recalibrate_when_outgrown
 from backend.generations.due import images_due, products_due
 from backend.generations.repository import live_build, writable_builds
 from backend.generations.retire import follow_live, work_on_builds
+from backend.learning.watching import watch
 from backend.logs import get_logger
 from backend.privacy.retention import forget_erased_units, forget_pictures
 from backend.queue import ADVANCE_BUILDS, CAPTION_DUE, INGEST_DUE, NIGHTLY, PROCESS_DELIVERIES, RECONCILE, SWEEP
@@ -194,6 +195,7 @@ def sweep(self: "Task[Any, Any]") -> None:
             if due - {live.encoder_id if live else None} or work_on_builds(session, made.builder.window):
                 made.queue.nudge(ADVANCE_BUILDS)
         _look_after_shoppers(made)
+        watch(made.sessions, made.settings)
         captioning = made.captioning
         with session_scope(made.sessions) as session:
             if captioning is not None and anything_to_caption(session, captioning.plan):

@@ -110,6 +110,7 @@ def say(run: "NightlyRun") -> None:
     """One line about a night."""
     made = f" as g{run.generation_id}" if run.generation_id else ""
     what = {"promoted": f"live{made}", "ready": f"ready{made}", "screening": f"on trial{made}"}
+    what["rolled_back"] = f"rolled back{made}"
     said = run.error if run.state == "failed" else run.reason
     typer.echo(f"n{run.id}: {what.get(run.outcome or '', run.outcome or run.state)}. {said}".rstrip())
 

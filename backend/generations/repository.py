@@ -79,6 +79,12 @@ def live_generation(session: Session) -> Generation | None:
     return session.scalars(select(Generation).where(Generation.state == "live")).one_or_none()
 
 
+def ranks_as(one: Generation, other: Generation) -> bool:
+    """Whether both rank alike: a calibration that is measured anew makes another generation of the same heads."""
+    same = one.index_build_id == other.index_build_id and one.query_heads == other.query_heads
+    return one.id == other.id or same
+
+
 def newest_ready(session: Session, build_id: int) -> Generation | None:
     """The newest generation of a build that waits to go live."""
     ready = select(Generation).where(Generation.index_build_id == build_id, Generation.state == "ready")

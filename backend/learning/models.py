@@ -30,7 +30,7 @@ class NightlyRun(Base):
     id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
     night: Mapped[date | None] = mapped_column(Date)  # of the schedule; null: asked for by somebody
     state: Mapped[str] = mapped_column(String(16), server_default="running")  # running, done, failed, cancelled
-    outcome: Mapped[str | None] = mapped_column(String(16))  # promoted, ready, screening, unchanged
+    outcome: Mapped[str | None] = mapped_column(String(16))  # promoted, ready, screening, unchanged, rolled_back
     reason: Mapped[str] = mapped_column(Text, server_default="")  # of the outcome, one sentence for people
     dry_run: Mapped[bool] = mapped_column(Boolean, server_default="false")
     item_heads: Mapped[bool] = mapped_column(Boolean, server_default="false")  # whether heads of items learn, too

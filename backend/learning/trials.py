@@ -16,7 +16,7 @@ from backend.experiments.lifecycle import create_experiment, start_experiment, s
 from backend.experiments.models import Experiment
 from backend.experiments.schemas import ArmIn, ExperimentIn
 from backend.generations.models import Generation
-from backend.generations.repository import lock_generations
+from backend.generations.repository import live_generation, lock_generations, ranks_as
 from backend.learning.models import NightlyRun
 from backend.logs import get_logger
 
@@ -56,16 +56,18 @@ def begin_screen(session: Session, run: NightlyRun, generation_id: int, *, share
     if known is not None:
         return known
     live = live_generation(session)
-    if not share or live is None or live == generation_id:
+    if not share or live is None or live.id == generation_id:
         note_in(run, SCREEN, None, "off", "Nothing is screened: MORELIKE_SCREEN_SHARE is 0, or nothing else is live.")
         return None
     end_trials(session, SCREEN, "A newer candidate takes its place.")
-    arms = [ArmIn(name=PRODUCTION, generation=f"g{live}"), ArmIn(name=CANDIDATE, generation=f"g{generation_id}")]
+    arms = [ArmIn(name=PRODUCTION, generation=f"g{live.id}"), ArmIn(name=CANDIDATE, generation=f"g{generation_id}")]
     made = _begun(session, SCREEN, share, {"name": name, "method": "interleave", "arms": arms})
     if made is None:
         note_in(run, SCREEN, None, "off", "Nothing is screened: other experiments have the whole ranker layer.")
         return None
-    note_in(run, SCREEN, made, "running", f"g{generation_id} is interleaved with g{live} for {share:.1%} of shoppers.")
+    note_in(
+        run, SCREEN, made, "running", f"g{generation_id} is interleaved with g{live.id} for {share:.1%} of shoppers."
+    )
     return made
 
 
@@ -119,7 +121,10 @@ def end_trials(session: Session, purpose: str, why: str) -> None:
 def run_of(session: Session, generation_id: int) -> NightlyRun | None:
     """The night that made a generation."""
     made = select(NightlyRun).where(NightlyRun.generation_id == generation_id)
-    return session.scalars(made.order_by(NightlyRun.id.desc()).limit(1)).one_or_none()
+    newest = (
+        made.order_by(NightlyRun.id.desc()).limit(1).with_for_update()
+    )  # the night itself may still write its report
+    return session.scalars(newest, execution_options={"populate_existing": True}).one_or_none()
 
 
 def note_in(run: NightlyRun, purpose: str, experiment: Experiment | None, state: str, sentence: str) -> None:
@@ -134,9 +139,10 @@ def generations_of(one: Experiment) -> list[int]:
     return [arm["generation_id"] for arm in one.arms]
 
 
-def live_generation(session: Session) -> int | None:
-    """Number of what is live."""
-    return session.scalar(select(Generation.id).where(Generation.state == "live"))
+def is_live(session: Session, generation_id: int) -> bool:
+    """Whether this generation serves, or one that ranks as it does."""
+    live, generation = live_generation(session), session.get(Generation, generation_id)
+    return live is not None and generation is not None and ranks_as(live, generation)
 
 
 def _begun(session: Session, purpose: str, wanted: float, said: dict[str, Any]) -> Experiment | None:

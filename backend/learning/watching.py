@@ -14,7 +14,7 @@ from backend.experiments.result_schemas import ExperimentResults
 from backend.experiments.results import results_of
 from backend.experiments.schemas import ConcludeIn
 from backend.generations.models import Generation
-from backend.generations.promote import go_live, roll_back
+from backend.generations.promote import go_live
 from backend.generations.repository import lock_generations
 from backend.learning.trials import (
     CANDIDATE,
@@ -25,7 +25,7 @@ from backend.learning.trials import (
     begin_guard,
     end_trials,
     generations_of,
-    live_generation,
+    is_live,
     note_in,
     run_of,
     running_trials,
@@ -62,7 +62,7 @@ def _look(sessions: sessionmaker[Session], number: int, settings: Settings, deci
     with session_scope(sessions) as session:
         one = find_experiment(session, number)
         rival = generations_of(one)[0 if one.purpose == SCREEN else 1]
-        outdated = live_generation(session) != rival
+        outdated = not is_live(session, rival)
         if not outdated and not _is_due(one):
             return
         found = None if outdated else results_of(session, one, needed=settings.screen_units, before=False)
@@ -71,8 +71,8 @@ def _look(sessions: sessionmaker[Session], number: int, settings: Settings, deci
         one = find_experiment(session, number)
         if one.status != "running":
             return
-        if found is None or live_generation(session) != rival:
-            end_trials(session, one.purpose, f"g{live_generation(session)} went live meanwhile.")
+        if found is None or not is_live(session, rival):
+            end_trials(session, one.purpose, "Another generation went live meanwhile.")
             return
         decide(session, one, found, settings)
 
@@ -105,9 +105,7 @@ def _decide_guard(session: Session, one: Experiment, found: ExperimentResults, s
     harm = found.verdict.sentence if found.verdict.state == "harm" else _missing(found)
     if harm is not None:
         _conclude(session, one, PREVIOUS, "rolled back", harm, "rolled_back")
-        session.flush()
-        if roll_back(session, actor=GUARD, from_id=new) != previous:
-            go_live(session, previous, actor=GUARD, undoable=False)
+        go_live(session, previous, actor=GUARD, undoable=False)  # a rollback, whatever was flipped meanwhile
         details = {"experiment": f"e{one.id}", "to": f"g{previous}", "why": harm}
         record(session, actor=GUARD, action="generation.rolled_back", subject=f"g{new}", details=details)
         log.warning("rolled_back", generation=f"g{new}", to=f"g{previous}", why=harm)

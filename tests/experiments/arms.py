@@ -111,7 +111,7 @@ def divided(
     at: datetime = NOW,
     before: datetime | None = None,
 ) -> Log:
-    """Lists of ``shoppers`` divided evenly between the arms; each searches one to nine times, as lively as they are.
+    """Lists of ``shoppers`` divided evenly between the arms; each searches one to five times, as lively as they are.
 
     With ``before`` each of them searched then, too, as in the first arm.
     """
@@ -121,7 +121,7 @@ def divided(
         arm, unit = names[number % len(names)], f"1:s{seed}-{number}"
         liveliness = float(rng.uniform(0.2, 1.8))
         for when, behaviour, told in _visits(experiment, arm, behaviours, at, before):
-            for _ in range(int(rng.integers(1, 10))):
+            for _ in range(int(rng.integers(1, 6))):
                 _search(log, unit, behaviour, liveliness, rng, served_at=when, **told)
     return log
 

@@ -15,12 +15,14 @@ from backend.generations.catching_up import a_few
 from backend.generations.due import count_behind
 from backend.generations.models import Generation, IndexBuild
 from backend.generations.promote import go_live
-from backend.generations.repository import live_build, live_generation, lock_generations, lock_index
+from backend.generations.repository import live_build, live_generation, lock_generations, lock_index, ranks_as
 from backend.learning.models import NightlyRun
 from backend.learning.nightly.night import Night
 from backend.learning.nightly.runs import end_step, find_night, locked_night
 from backend.learning.nightly.work import Made
+from backend.learning.trials import begin_guard, begin_screen
 from backend.queue import ADVANCE_BUILDS
+from backend.settings import Settings
 
 LOOK_S = 0.5
 """Seconds between two looks at an index build that is being made."""
@@ -62,7 +64,7 @@ def flip(night: Night) -> Made:
                 return Made()
             behind = _behind(session, run)
             if behind <= (0 if looks < PATIENT_LOOKS else a_few(session)):
-                made = _flipped(session, run, verdict)
+                made = _flipped(session, run, verdict, night.works.settings)
                 end_step(session, night.number, "flip", made.result)
                 night.works.queue.nudge_after_commit(session, ADVANCE_BUILDS)
                 return made
@@ -138,24 +140,22 @@ def _behind(session: Session, run: NightlyRun) -> int:
     return 0 if live is None or live.id == mine.index_build_id else count_behind(session, mine.index_build_id, live.id)
 
 
-def _flipped(session: Session, run: NightlyRun, verdict: dict[str, Any]) -> Made:
+def _flipped(session: Session, run: NightlyRun, verdict: dict[str, Any], settings: Settings) -> Made:
     production = session.get_one(Generation, run.production_id)
     live = live_generation(session)
     name = f"g{run.generation_id}"
-    if live is None or not _is_same(live, production):
+    if live is None or not ranks_as(live, production):
         now = live and f"g{live.id}"
         run.outcome = "ready"
         run.reason = f"{name} passed and did not go live: it was judged against g{production.id}, and {now} is live."
     elif verdict["route"] == "live":
         go_live(session, int(run.generation_id or 0), actor=f"night n{run.id}")
         run.outcome, run.reason = "promoted", verdict["sentence"]
+        begin_guard(session, int(run.generation_id or 0), live.id, share=settings.guard_share)
+    elif verdict["route"] == "screen" and begin_screen(
+        session, run, int(run.generation_id or 0), share=settings.screen_share
+    ):
+        run.outcome, run.reason = "screening", verdict["sentence"]
     else:
         run.outcome, run.reason = "ready", verdict["sentence"]
     return Made({"outcome": run.outcome, "generation": name})
-
-
-def _is_same(live: Generation, production: Generation) -> bool:
-    """Whether the same ranks: a calibration that was measured meanwhile makes another generation of the same heads."""
-    return live.id == production.id or (
-        live.index_build_id == production.index_build_id and live.query_heads == production.query_heads
-    )

@@ -77,7 +77,9 @@ class NightRead(BaseModel):
     id: str = Field(description="Name of the night.")
     night: date | None = Field(description="Which of the schedule's; null where somebody asked for it.")
     state: str = Field(description="running, done, failed or cancelled.")
-    outcome: str | None = Field(description="promoted, ready, screening or unchanged; null until it is known.")
+    outcome: str | None = Field(
+        description="promoted, ready, screening, unchanged or rolled_back; null until it is known."
+    )
     reason: str = Field(description="Of the outcome, one sentence.")
     dry_run: bool
     item_heads: bool = Field(description="Whether heads of items learned, too.")
