@@ -1,7 +1,7 @@
 """A night's lists as the steps of a training take them."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from hashlib import sha256
 from typing import Any
@@ -11,11 +11,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from backend.ml.click_training.doubly_robust import doubly_robust_examples
 from backend.ml.click_training.examples import Examples, examples
 from backend.ml.click_training.gallery import Gallery, Rowed, Scales
 from backend.ml.click_training.losses import Drawn
 from backend.ml.click_training.plan import Arm, ClickPlan
 from backend.ml.click_training.problem import Captions, Problem
+from backend.ml.click_training.validation import Memory
 from backend.ml.scoring import Kind
 
 Rows = NDArray[np.int64]
@@ -25,6 +27,9 @@ ALIKE = 0.95
 
 MARGIN = 0.02
 """What the encoder scores as high as the right product, less this, is no negative of it."""
+
+HELD = 5000
+"""Newest lists of validation that decide."""
 
 _FEWEST = 16
 """Lists of the smallest batch."""
@@ -114,9 +119,11 @@ class Night:
         held: Examples | None = None,
     ) -> None:
         self.problem, self.arm, self.plan, self.device = problem, arm, plan, device
-        self.examples = examples(problem, "training", plan, arm.labels) if learned is None else learned
-        self.held = examples(problem, "validation", plan, "ips") if held is None else held
+        self.examples = _learned(problem, arm, plan) if learned is None else learned
+        self.reach = plan.reach_of(self.examples.effective)
+        self.held = examples(problem, "validation", replace(plan, most_lists=HELD), "ips") if held is None else held
         log = problem.log
+        self.memory = Memory(problem)
         self.live = Gallery(problem.items, log.products)
         self.frozen = self.live if problem.raw is None else Gallery(problem.raw, log.products)
         self.gallery = self.frozen if arm.items else self.live
@@ -151,7 +158,7 @@ class Night:
     def contrast(self, lists: Rows, rng: np.random.Generator) -> Contrast:
         """Clicks of these lists, and products of the batch and of the whole catalogue that they are told from."""
         part, p, plan = self.examples.only(lists), len(self.problem.log.products), self.plan
-        row, column = np.nonzero(part.weight > 0)
+        row, column = np.nonzero(part.clicked)
         chosen = rng.permutation(len(row))[: plan.most_contrasted]
         row, column = row[chosen], column[chosen]
         clicked, uniform = part.product[row, column].astype(np.int64), rng.integers(p, size=plan.negatives)
@@ -192,19 +199,26 @@ class Night:
         images, captions = self.frozen.images, self.frozen.captions
         looks = _firsts(images, products).to(self.device)
         masked |= (looks[torch.from_numpy(own)] @ looks.T) >= ALIKE
-        raw = self.asked[torch.from_numpy(query)]
+        distinct, places = np.unique(query, return_inverse=True)
+        raw = self.asked[torch.from_numpy(distinct)]
         sides = [_greatest(raw, rowed, products) for rowed in (images, captions)]
         present = [torch.from_numpy(rowed.count[products] > 0)[None, :] for rowed in (images, captions)]
-        scales = Scales.of(self.problem.calibration, [self._calibrated[one] for one in query.tolist()])
-        score = scales.score(*sides, *present)
+        scales = Scales.of(self.problem.calibration, [self._calibrated[one] for one in distinct.tolist()])
+        score = scales.score(*sides, *present)[torch.from_numpy(places)]
         return masked | (score >= score.gather(1, torch.from_numpy(own)[:, None]) - MARGIN)
+
+
+def _learned(problem: Problem, arm: Arm, plan: ClickPlan) -> Examples:
+    if arm.labels == "dr":
+        return doubly_robust_examples(problem, plan)
+    return examples(problem, "training", plan, arm.labels)
 
 
 class _Clicked:
     """Which products were clicked for which query, and how often each was at all."""
 
     def __init__(self, learned: Examples, products: int) -> None:
-        row, column = np.nonzero(learned.weight > 0)
+        row, column = np.nonzero(learned.clicked)
         query, product = learned.query[row], learned.product[row, column].astype(np.int64)
         self._share = np.bincount(product, minlength=products) / max(len(product), 1)
         pairs = np.unique(query * products + product)

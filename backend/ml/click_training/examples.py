@@ -8,10 +8,11 @@ from numpy.typing import NDArray
 
 from backend.ml.click_training.plan import ClickPlan, Labels
 from backend.ml.click_training.problem import Problem
-from backend.ml.click_training.weights import Weights, click_weights, share_of_heaviest
+from backend.ml.click_training.weights import Clicks, effective, share_of_heaviest, weights_of
 from backend.ml.clicks.click_log import ClickLog, Part
 
 Rows = NDArray[np.int64]
+Bools = NDArray[np.bool_]
 
 LEARNED = ("text", "image")
 """Kinds of query that go through one head; others are mixtures, and products are asked as the index holds them."""
@@ -23,8 +24,9 @@ class Examples:
 
     Args:
         query: (l,) row in ``Asked``.
-        product: (l, k) row in the gallery; -1 where a list is shorter.
-        weight: (l, k) what each click counts; 0 where none was.
+        product: (l, k) row in the gallery, in the order shown; -1 where a list is shorter.
+        weight: (l, k) what each counts; 0 where nothing speaks for it.
+        clicked: (l, k) what somebody chose.
         units: shoppers that they come from.
         heaviest: greatest share of all weight of one query, and of one shopper.
     """
@@ -32,6 +34,7 @@ class Examples:
     query: Rows
     product: NDArray[np.int32]
     weight: NDArray[np.float32]
+    clicked: Bools
     units: int
     heaviest: tuple[float, float]
 
@@ -40,18 +43,25 @@ class Examples:
 
     @property
     def clicks(self) -> int:
-        """Rows with a weight."""
-        return int((self.weight > 0).sum())
+        """How many were chosen."""
+        return int(self.clicked.sum())
+
+    @property
+    def effective(self) -> float:
+        """Effective number of clicks."""
+        return effective(self.weight[self.clicked])
 
     def only(self, rows: Rows) -> "Examples":
         """Some of the lists."""
-        return replace(self, query=self.query[rows], product=self.product[rows], weight=self.weight[rows])
+        return replace(self, query=self.query[rows], product=self.product[rows], weight=self.weight[rows],
+                       clicked=self.clicked[rows])  # fmt: skip
 
     def to_json(self) -> dict[str, Any]:
         """What reports say of them."""
         return {
             "lists": len(self),
             "clicks": self.clicks,
+            "effective_clicks": round(self.effective, 1),
             "queries": len(np.unique(self.query)),
             "units": self.units,
             "heaviest_query": round(self.heaviest[0], 5),
@@ -60,47 +70,37 @@ class Examples:
 
 
 def examples(problem: Problem, part: Part, plan: ClickPlan, labels: Labels) -> Examples:
-    """Lists of one part with a click that counts, the newest first to be kept where there are too many."""
-    log = problem.log
-    useful = _useful(log) & (problem.log.rows.label > 0)
-    of = log.list_of_rows()
-    chosen = np.zeros(len(log.lists.start), dtype=np.bool_)
-    chosen[of[useful]] = True
-    chosen &= _of_part(log, part, plan)[log.lists.query]
-    lists = np.flatnonzero(chosen)
-    lists = np.sort(lists[np.argsort(-log.lists.served[lists], kind="stable")[: plan.most_lists]])
-    chosen[:] = False
-    chosen[lists] = True
-    rows = np.flatnonzero(useful & chosen[of])
-    weights = click_weights(log, problem.theta, rows, of[rows], plan, labels)
-    return _padded(log, lists, of, rows, weights)
-
-
-def _padded(log: ClickLog, lists: Rows, of: Rows, rows: Rows, weights: Weights) -> Examples:
+    """Lists of one part with a click that counts, the newest where there are too many, and what was judged beside."""
+    log, of = problem.log, problem.log.list_of_rows()
+    useful, asked = useful_rows(log), queries_of(log, part, plan)
+    positive = useful & (log.rows.label > 0)
+    lists = newest(log, positive, of, asked, plan.most_lists)
     place = np.full(len(log.lists.start), -1)
     place[lists] = np.arange(len(lists))
-    shown = np.flatnonzero(_useful(log) & (place[of] >= 0))
-    row = place[of[shown]]
-    first = np.searchsorted(row, np.arange(len(lists)))
-    column = np.arange(len(shown)) - first[row]
-    width = int(column.max(initial=0)) + 1
-    product = np.full((len(lists), width), -1, dtype=np.int32)
-    product[row, column] = log.rows.product[shown]
-    weight = np.zeros((len(lists), width), dtype=np.float32)
-    at = np.searchsorted(shown, rows)
-    weight[row[at], column[at]] = weights
-    queries, units = log.lists.query[of[rows]], log.lists.unit[of[rows]]
-    heaviest = (share_of_heaviest(weights, queries), share_of_heaviest(weights, units)) if len(rows) else (0.0, 0.0)
-    return Examples(log.lists.query[lists].astype(np.int64), product, weight, len(np.unique(units)), heaviest)
+    rows, shown = np.flatnonzero(positive & (place[of] >= 0)), np.flatnonzero(useful & (place[of] >= 0))
+    judged = np.flatnonzero(asked[log.judgements.query])
+    clicks = Clicks.of(log, problem.theta, rows, of[rows]).and_judgements(log, judged)
+    weights = weights_of(clicks, plan, labels)
+    of_rows = np.zeros(len(of), dtype=np.float32)
+    of_rows[rows] = weights[: len(rows)]
+    found = padded(
+        np.concatenate([place[of[shown]], len(lists) + _numbered(log.judgements.query[judged])]),
+        np.concatenate([log.rows.product[shown], log.judgements.product[judged]]),
+        np.concatenate([of_rows[shown], weights[len(rows) :].astype(np.float32)]),
+    )
+    queries = np.concatenate([log.lists.query[lists], np.unique(log.judgements.query[judged])]).astype(np.int64)
+    heaviest = (share_of_heaviest(weights, clicks.query), share_of_heaviest(weights, clicks.unit))
+    heard = len(np.unique(clicks.unit[weights > 0]))
+    return Examples(queries, *found, found[1] > 0, heard, heaviest if len(weights) else (0.0, 0.0))
 
 
-def _useful(log: ClickLog) -> NDArray[np.bool_]:
+def useful_rows(log: ClickLog) -> Bools:
     """(n,) rows that say something: known to have been in view, shown with known odds."""
     rows = log.rows
     return np.asarray((rows.viewed | rows.clicked) & ~np.isnan(rows.p_show))
 
 
-def _of_part(log: ClickLog, part: Part, plan: ClickPlan) -> NDArray[np.bool_]:
+def queries_of(log: ClickLog, part: Part, plan: ClickPlan) -> Bools:
     """(q,) queries of this part whose kind a head is trained for."""
     kinds = np.array(log.asked.kinds, dtype="U10")
     learned = np.isin(kinds, LEARNED)
@@ -108,3 +108,30 @@ def _of_part(log: ClickLog, part: Part, plan: ClickPlan) -> NDArray[np.bool_]:
     if int(satisfied.sum()) < plan.least_clicks:
         learned &= kinds != "image"
     return np.asarray(learned & (log.asked.parts() == part))
+
+
+def newest(log: ClickLog, rows: Bools, of: Rows, asked: Bools, most: int) -> Rows:
+    """(l,) up to ``most`` lists of these queries that have one of ``rows`` (n,), the newest, in their order."""
+    chosen = np.zeros(len(log.lists.start), dtype=np.bool_)
+    chosen[of[rows]] = True
+    chosen &= asked[log.lists.query]
+    lists = np.flatnonzero(chosen)
+    return np.sort(lists[np.argsort(-log.lists.served[lists], kind="stable")[:most]])
+
+
+def _numbered(values: NDArray[np.int32]) -> Rows:
+    return np.unique(values, return_inverse=True)[1].astype(np.int64)
+
+
+def padded(
+    of: Rows, product: NDArray[np.int32], weight: NDArray[np.float32]
+) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """(l, k) of rows (n,) of the lists ``of`` (n,), numbered from 0 on, none of which is empty; -1 fills up."""
+    order = np.argsort(of, kind="stable")
+    of, product, weight = of[order], product[order], weight[order]
+    lists = int(of.max(initial=-1)) + 1
+    column = np.arange(len(of)) - np.searchsorted(of, np.arange(lists))[of]
+    products = np.full((lists, int(column.max(initial=0)) + 1), -1, dtype=np.int32)
+    weights = np.zeros(products.shape, dtype=np.float32)
+    products[of, column], weights[of, column] = product, weight
+    return products, weights

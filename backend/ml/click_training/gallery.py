@@ -4,6 +4,7 @@ score(q, p) = I + λ (m_I + s_I (C - m_C) / s_C), as ``scoring`` states it, is l
 picture and which caption of p are nearest: while training those of the ranking in use count, fixed for the night.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +18,7 @@ from backend.ml.scoring import Calibration, Ints, Kind, Side, combine
 Rows = NDArray[np.int64]
 Vectors = NDArray[np.float32]
 
+_KINDS: tuple[Kind, Kind] = ("text", "image")
 _PAIRS = 8192  # pairs whose rows are gathered at a time
 
 
@@ -49,17 +51,30 @@ class Rowed:
         """
         best = np.where(self.count[product] > 0, self.start[product], -1)
         several = np.flatnonzero(self.count[product] > 1)
-        for begin in range(0, len(several), _PAIRS):
-            part = several[begin : begin + _PAIRS]
+        for part, first, rows, cosines in self._each(queries, query, product, several):
+            of = np.repeat(np.arange(len(part)), np.diff(np.append(first, len(rows))))
+            hit = np.flatnonzero(cosines >= np.maximum.reduceat(cosines, first)[of])[::-1]
+            best[part[of[hit]]] = rows[hit]  # of equals the first
+        return best
+
+    def nearest(self, queries: Vectors, query: Rows, product: Rows) -> NDArray[np.float64]:
+        """(k,) cosine of the nearest row of each product to its query, as ``best`` has them; NaN where it has none."""
+        found = np.full(len(product), np.nan)
+        some = np.flatnonzero(self.count[product] > 0)
+        for part, first, _, cosines in self._each(queries, query, product, some):
+            found[part] = np.maximum.reduceat(cosines, first)
+        return found
+
+    def _each(
+        self, queries: Vectors, query: Rows, product: Rows, chosen: Rows
+    ) -> Iterator[tuple[Rows, Rows, Rows, Vectors]]:
+        """Some of the pairs ``chosen``, where the rows of each begin, these rows, and their cosines, at a time."""
+        for begin in range(0, len(chosen), _PAIRS):
+            part = chosen[begin : begin + _PAIRS]
             counts = self.count[product[part]]
             first = np.cumsum(counts) - counts
             rows = np.repeat(self.start[product[part]] - first, counts) + np.arange(counts.sum())
-            cosines = np.einsum("kd,kd->k", self.vectors[rows], queries[np.repeat(query[part], counts)])
-            greatest = np.repeat(np.maximum.reduceat(cosines, first), counts)
-            hit = np.flatnonzero(cosines >= greatest)[::-1]
-            of = np.repeat(np.arange(len(part)), counts)
-            best[part[of[hit]]] = rows[hit]  # of equals the first
-        return best
+            yield part, first, rows, np.einsum("kd,kd->k", self.vectors[rows], queries[np.repeat(query[part], counts)])
 
     def padded(self, product: Rows) -> Rows:
         """(k, most) all rows of each product; -1 where there are no more."""
@@ -80,18 +95,22 @@ class Gallery:
         self.products = products
         self.images, self.captions = Rowed(items.images, products), Rowed(items.captions, products)
 
-    def scores(self, queries: Vectors, calibration: Calibration, kind: Kind) -> NDArray[np.float64]:
-        """(n, p) the one score of every product for queries (n, d) that went through their heads."""
-        return combine(_nearest(queries, self.images), _nearest(queries, self.captions), calibration, kind)
+    def scores(
+        self, queries: Vectors, query: Rows, product: Rows, calibration: Calibration, kinds: NDArray[np.str_]
+    ) -> NDArray[np.float64]:
+        """(k,) the one score of pairs.
 
-
-def _nearest(queries: Vectors, side: Rowed) -> NDArray[np.float64]:
-    """(n, p) cosine of the nearest row of each product, NaN where it has none."""
-    found = np.full((len(queries), len(side.count)), np.nan)
-    present = side.count > 0
-    if present.any():
-        found[:, present] = np.maximum.reduceat(queries @ side.vectors.T, side.start[present], axis=1)
-    return found
+        Args:
+            queries: (q, d) unit rows, through the heads of their kinds.
+            query: (k,) row of ``queries``.
+            product: (k,) row of the catalogue.
+            calibration: of the score.
+            kinds: (q,) text or image.
+        """
+        image, caption = (side.nearest(queries, query, product) for side in (self.images, self.captions))
+        by_picture = kinds[query] == "image"
+        as_text, as_image = (combine(image, caption, calibration, kind) for kind in _KINDS)
+        return np.where(by_picture, as_image, as_text)
 
 
 @dataclass(frozen=True)

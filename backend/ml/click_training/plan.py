@@ -24,9 +24,17 @@ class Arm:
     items: bool = False
 
 
+REACHES: tuple[tuple[float, tuple[float, float]], ...] = (
+    (1e6, (0.2, 5.0)),
+    (1e5, (0.33, 3.0)),
+    (0.0, (0.5, 2.0)),
+)
+"""Effective clicks from which on a product's exposure may go down and up by so much: the more is known, the further."""
+
 ARMS: dict[str, Arm] = {
     "naive": Arm("naive"),
     "ips": Arm("ips"),
+    "dr": Arm("dr"),
     "challenger": Arm("ips", fresh=True),
     "items": Arm("ips", items=True),
 }
@@ -53,14 +61,15 @@ class ClickPlan:
         contrast: weight of InfoNCE against products of the batch and of the catalogue.
         replay: weight of InfoNCE of captions and their pictures.
         distil: weight of KL(frozen || head) over replayed captions.
-        identity: weight of E ||z - e||^2.
+        identity: weight of E ||z - e||^2 over queries that were asked.
+        remember: weight of the same over replayed captions: what holds words where they mean what they meant.
+        tightened: what that weight is multiplied by after an epoch that forgot more than it may.
         scale: inverse temperature at the start.
         scales: least and greatest inverse temperature.
         negatives: products of the whole catalogue in each batch of InfoNCE.
         most_contrasted: clicks of a batch in InfoNCE.
         most_replayed: captions of a batch.
-        reach: least and greatest ratio of a product's exposure in its list to what it was, beyond which nothing is
-            gained by moving it further; None: no limit.
+        safe: whether nothing is gained by moving a product's exposure in its list beyond a ratio (:meth:`reach_of`).
         most_weight: 1 / theta is cut off here.
         half_life: days after which a list counts half.
         query_share: most of the weight that one query has; 5 / queries where that is more.
@@ -71,15 +80,16 @@ class ClickPlan:
         kept: share of the learned part of the heads in use that training begins with.
         patience: epochs without a better one after which it ends.
         seeds: how many trainings; the middle one counts.
-        least_retention: share of what captions found that they must find.
+        least_retention: share of what captions found that they must find; above what the gate asks, whose captions
+            are others.
     """
 
     alpha: float = 0.2
     hidden: int | None = 64
     dropout: float = 0.1
-    epochs: int = 10
+    epochs: int = 6
     batch: int = 1024
-    least_steps: int = 20
+    least_steps: int = 10
     most_steps: int = 200
     rate: float = 1e-3
     weight_decay: float = 0.01
@@ -90,12 +100,14 @@ class ClickPlan:
     replay: float = 1.0
     distil: float = 1.0
     identity: float = 0.3
+    remember: float = 10.0
+    tightened: float = 3.0
     scale: float = 30.0
     scales: tuple[float, float] = (5.0, 100.0)
     negatives: int = 256
     most_contrasted: int = 512
     most_replayed: int = 512
-    reach: tuple[float, float] | None = (0.5, 2.0)
+    safe: bool = True
     most_weight: float = 10.0
     half_life: float = 7.0
     query_share: float = 0.005
@@ -106,7 +118,11 @@ class ClickPlan:
     kept: float = 0.9
     patience: int = 4
     seeds: int = 3
-    least_retention: float = 0.98
+    least_retention: float = 0.99
+
+    def reach_of(self, clicks: float) -> tuple[float, float] | None:
+        """Least and greatest ratio of exposures after so many effective clicks; None: no limit."""
+        return next(reach for least, reach in REACHES if clicks >= least) if self.safe else None
 
     @property
     def weights(self) -> dict[str, float]:
@@ -117,7 +133,6 @@ class ClickPlan:
             "replay": self.replay,
             "distil": self.distil,
             "identity": self.identity,
-            "remembered": self.identity,
         }
 
 
@@ -129,7 +144,8 @@ class ClickEpoch:
         number: 0 is the start.
         loss: mean of its steps; None for the start.
         parts: mean of each loss, unweighted.
-        merit: on lists of validation.
+        merit: NDCG@10 on lists of validation.
+        retention: share of what captions found that they find.
         scale: inverse temperature.
         best: whether it is the best so far.
     """
@@ -138,6 +154,7 @@ class ClickEpoch:
     loss: float | None
     parts: Mapping[str, float]
     merit: float
+    retention: float
     scale: float
     best: bool
 

@@ -40,11 +40,13 @@ class Run:
     night: Night
     seed: int
     rate: float
+    remember: float = field(init=False)
     history: list[ClickEpoch] = field(default_factory=list)
     best: dict[str, Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         night = self.night
+        self.remember = night.plan.remember
         with seeded(self.seed, night.device):
             self.network = Network(night.problem, night.arm, night.plan, pictures=night.pictures).to(night.device)
         self.scorer = Scorer(night.problem, self.network, night.gallery, night.device)
@@ -62,7 +64,8 @@ class Run:
             for step, lists in enumerate(batches, start=1):
                 self._set_rate(number - 1 + step / len(batches))
                 losses = self._losses(lists, rng)
-                loss = sum((plan.weights[name] * one for name, one in losses.items()), torch.zeros(()))
+                weights = {**plan.weights, "remembered": self.remember}
+                loss = sum((weights[name] * one for name, one in losses.items()), torch.zeros(()))
                 if not math.isfinite(value := loss.item()):
                     raise DivergedError(f"found a loss of {value} in step {step} of epoch {number}")
                 self.optimizer.zero_grad(set_to_none=True)
@@ -77,17 +80,29 @@ class Run:
         return totals
 
     def judge(self, losses: dict[str, float] | None) -> None:
-        """Rank the lists of validation anew, and keep the weights if they are the best so far."""
+        """Rank the lists of validation anew, and keep the weights if they are the best of those that forget little.
+
+        What forgets more is held back harder from then on. The start may be kept whatever it forgets.
+        """
         heads, items = self.network.eval().frozen()
         night = self.night
-        gallery = night.live if items is None else Gallery(through(night.problem, items), night.live.products)
-        found = merit(night.problem, night.held, gallery, heads).deciding
-        best = found > max((epoch.merit for epoch in self.history), default=-math.inf)
+        vectors = through(night.problem, items)
+        gallery = night.live if items is None else Gallery(vectors, night.live.products)
+        found, kept = merit(night.problem, night.held, gallery, heads).ndcg, night.memory.kept(vectors, heads).least
+        remembers = kept >= night.plan.least_retention
+        if not remembers:
+            self.remember *= night.plan.tightened
+        best = not self.history or (remembers and found > max(one.merit for one in self.history if one.best))
         if best:
             self.best = deepcopy({name: weight.cpu() for name, weight in self.network.state_dict().items()})
         parts = {name: round(value, 5) for name, value in (losses or {}).items()}
         loss = parts.pop("loss", None)
-        self.history.append(ClickEpoch(len(self.history), loss, parts, found, self.network.scale.item(), best))
+        self.history.append(ClickEpoch(len(self.history), loss, parts, found, kept, self.network.scale.item(), best))
+
+    @property
+    def merit(self) -> float:
+        """Of the weights that are kept."""
+        return max(epoch.merit for epoch in self.history if epoch.best)
 
     def ended(self) -> bool:
         """Whether it is over."""
@@ -101,6 +116,7 @@ class Run:
             "night": self.night.fingerprint,
             "model": self.network.state_dict(),
             "best": self.best,
+            "remember": self.remember,
             "optimizer": self.optimizer.state_dict(),
             "history": [asdict(epoch) for epoch in self.history],
         }
@@ -117,6 +133,7 @@ class Run:
             raise Conflict(f"{path} is of another log or of another plan.", expected="the same, or no such file")
         self.network.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
+        self.remember = state["remember"]
         self.best = {name: weight.cpu() for name, weight in state["best"].items()}
         self.history = [ClickEpoch(**epoch) for epoch in state["history"]]
 
@@ -127,7 +144,7 @@ class Run:
         z = self.network.queries(raw, night.by_picture[query])
         shown = night.shown(lists)
         logits = scale * self.scorer.listed(z, query, shown.image, shown.caption)
-        allowed = None if plan.reach is None else within_reach(logits, shown.present, plan.reach)
+        allowed = None if night.reach is None else within_reach(logits, shown.present, night.reach)
         losses = {"listwise": listwise(logits, shown.weight, shown.present, allowed), "identity": moved(raw, z)}
         if plan.contrast:
             losses["contrast"] = self._contrast(lists, z, query, rng)
@@ -138,8 +155,7 @@ class Run:
     def _contrast(self, lists: Rows, z: Tensor, query: Tensor, rng: np.random.Generator) -> Tensor:
         night, scale = self.night, self.network.scale
         drawn = night.contrast(lists, rng)
-        production = night.production[query[drawn.row]]
-        logits = scale * self.scorer.crossed(z[drawn.row], query[drawn.row], production, drawn.products)
+        logits = scale * self.scorer.crossed(z, query, night.production[query], drawn.products)[drawn.row]
         positive = logits.gather(1, drawn.own[:, None])[:, 0]
         return corrected_info_nce(positive, logits, drawn.frequency, drawn.weight, drawn.drawn)
 

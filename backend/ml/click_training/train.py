@@ -13,7 +13,7 @@ from backend.ml.click_training.gallery import Gallery
 from backend.ml.click_training.plan import ARMS, ClickEpoch, ClickPlan, TrainedArm
 from backend.ml.click_training.problem import Problem
 from backend.ml.click_training.steps import OnStep, Run
-from backend.ml.click_training.validation import merit, retention, through
+from backend.ml.click_training.validation import merit, through
 from backend.ml.heads import ItemHeads, QueryHeads
 from backend.ml.training_steps import DivergedError
 
@@ -66,9 +66,9 @@ def train_arm(
     ]
     if not runs:
         return _untouched(problem, arm, report | {"why": "Every training diverged."})
-    ordered = sorted(runs, key=lambda run: max(epoch.merit for epoch in run.history))
+    ordered = sorted(runs, key=lambda run: run.merit)
     chosen = ordered[(len(ordered) - 1) // 2]
-    report |= {"seed": chosen.seed, "seeds": {run.seed: max(one.merit for one in run.history) for run in runs}}
+    report |= {"seed": chosen.seed, "seeds": {run.seed: run.merit for run in runs}}
     return _scaled(night, arm, chosen, report)
 
 
@@ -107,15 +107,15 @@ def _scaled(night: Night, arm: str, run: Run, report: dict[str, Any]) -> Trained
     heads, items = run.network.eval().frozen()
     live = merit(problem, night.held, night.live, problem.production)
     tried = []
-    best, found = None, live.deciding
+    best, found = None, live.ndcg
     for gamma in sorted({*GAMMAS}):
         scaled, of_items = _at(heads, gamma), None if items is None else _items_at(items, gamma)
         vectors = through(problem, of_items)
         gallery = night.live if of_items is None else Gallery(vectors, night.live.products)
-        reached, kept = merit(problem, night.held, gallery, scaled), retention(problem, vectors, scaled)
+        reached, kept = merit(problem, night.held, gallery, scaled), night.memory.kept(vectors, scaled)
         tried.append({"gamma": gamma, "validation": reached.to_json(), "retention": asdict(kept)})
-        if gamma and kept.least >= plan.least_retention and reached.deciding > found:
-            best, found = (gamma, scaled, of_items), reached.deciding
+        if gamma and kept.least >= plan.least_retention and reached.ndcg > found:
+            best, found = (gamma, scaled, of_items), reached.ndcg
     report |= {"live": live.to_json(), "scales": tried[::-1], "merit": found, "scale": run.network.scale.item()}
     if best is None:
         why = "No scale of what was learned is better than what is live and forgets nothing."

@@ -6,7 +6,8 @@ No query and no shopper has more than a share of all weight (bots, fans), and wh
 type of query is weighed up, so that the loop does not learn for the many alone.
 """
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,30 +25,69 @@ _CLOSE = 1e-3
 _DAY_S = 86_400.0
 
 
-def click_weights(log: ClickLog, theta: Floats, rows: Rows, lists: Rows, plan: ClickPlan, labels: Labels) -> Weights:
-    """(k,) weights of clicked rows, of mean 1.
+@dataclass(frozen=True)
+class Clicks:
+    """k clicks, or likes and other judgements; (k,) each.
 
     Args:
-        log: all rows.
-        theta: (n,) examination of each.
-        rows: (k,) those that were clicked.
-        lists: (k,) their lists.
-        plan: cuts and caps.
-        labels: naive leaves theta out.
+        label: what each is worth.
+        theta: examination of its place; 1 where it has none.
+        query: row in ``Asked``.
+        unit: whose it is; below 0 where nobody's.
+        age: in days, before the newest list.
+        cell: number of its device, cohort and type of query.
     """
-    if not len(rows):
+
+    label: Weights
+    theta: Weights
+    query: Numbers
+    unit: Numbers
+    age: Weights
+    cell: Numbers
+
+    @classmethod
+    def of(cls, log: ClickLog, theta: Floats, rows: Rows, lists: Rows) -> Self:
+        """Of the rows (k,), which are in ``lists`` (k,)."""
+        served = log.lists.served
+        age = (served.max(initial=0.0) - served[lists]) / _DAY_S
+        query, unit = log.lists.query[lists], log.lists.unit[lists]
+        return cls(
+            np.asarray(log.rows.label[rows], np.float64),
+            np.asarray(theta[rows], np.float64),
+            query,
+            unit,
+            age,
+            _cells(log, lists),
+        )
+
+    def and_judgements(self, log: ClickLog, rows: Rows) -> Self:
+        """These and judgements: with certainty looked at, as new as can be, in the cell that has most clicks."""
+        told, count = log.judgements, len(rows)
+        common = int(np.bincount(self.cell).argmax()) if len(self.cell) else 0
+        label = np.concatenate([self.label, told.label[rows]])
+        return type(self)(
+            label,
+            np.concatenate([self.theta, np.ones(count)]),
+            np.concatenate([self.query, told.query[rows]]),
+            np.concatenate([self.unit, told.unit[rows]]),
+            np.concatenate([self.age, np.zeros(count)]),
+            np.concatenate([self.cell, np.full(count, common)]),
+        )
+
+
+def weights_of(clicks: Clicks, plan: ClickPlan, labels: Labels) -> Weights:
+    """(k,) weights, of mean 1; ``naive`` leaves theta out."""
+    if not len(clicks.label):
         return np.zeros(0)
-    weights = log.rows.label[rows].astype(np.float64)
+    weights = np.asarray(clicks.label * 0.5 ** (clicks.age / plan.half_life), np.float64)
     if labels != "naive":
-        weights *= np.minimum(1.0 / theta[rows], plan.most_weight)
-    served = log.lists.served
-    weights *= 0.5 ** ((served.max() - served[lists]) / _DAY_S / plan.half_life)
-    weights *= lifted(_cells(log, lists), plan.most_lifted)
-    weights = capped(weights, log.lists.query[lists], log.lists.unit[lists], plan.query_share, plan.unit_share)
+        weights *= np.minimum(1.0 / clicks.theta, plan.most_weight)
+    weights *= lifted(clicks.cell, plan.most_lifted)
+    weights = capped(weights, clicks.query, clicks.unit, plan.query_share, plan.unit_share)
     return np.asarray(weights / weights.mean())
 
 
-def lifted(cells: Rows, most: float) -> Weights:
+def lifted(cells: Numbers, most: float) -> Weights:
     """(k,) factors by which a cell's weight grows as its size to the .5 and not to the 1; the greatest cell has 1."""
     sizes = np.bincount(cells)[cells]
     return np.asarray(np.minimum(most, np.sqrt(sizes.max() / sizes)))
@@ -74,6 +114,12 @@ def share_of_heaviest(weights: Weights, of: Numbers) -> float:
     return float(np.bincount(places, weights).max() / total) if total else 0.0
 
 
+def effective(weights: Floats) -> float:
+    """Effective number of clicks, (sum w)^2 / sum w^2; 0 of none."""
+    squares = float((weights.astype(np.float64) ** 2).sum())
+    return float(weights.sum(dtype=np.float64)) ** 2 / squares if squares else 0.0
+
+
 def _held(weights: Weights, of: Numbers, share: float) -> Weights:
     """``weights`` with each group's sum at most t, where t is ``share`` of all that is left.
 
@@ -83,17 +129,13 @@ def _held(weights: Weights, of: Numbers, share: float) -> Weights:
     _, places = np.unique(of, return_inverse=True)
     sums = np.bincount(places, weights)
     share = max(share, 5.0 / max(int((sums > 0).sum()), 1))
-    if share >= 1:
-        return weights
     ordered = np.sort(sums)[::-1]
-    rest = ordered.sum() - np.cumsum(ordered)
-    k = np.arange(1, len(ordered) + 1)
-    room = 1 - share * k
-    most = np.where(room > 0, share * rest / np.where(room > 0, room, 1.0), np.inf)
-    behind = np.append(ordered[1:], 0.0)
-    if ordered[0] <= share * ordered.sum():
+    if share >= 1 or ordered[0] <= share * ordered.sum():
         return weights
-    limit = most[np.flatnonzero(behind <= most)[0]]
+    room = 1 - share * np.arange(1, len(ordered) + 1)
+    rest = ordered.sum() - np.cumsum(ordered)
+    most = np.where(room > 0, share * rest / np.where(room > 0, room, 1.0), np.inf)
+    limit = most[np.flatnonzero(np.append(ordered[1:], 0.0) <= most)[0]]
     factor = np.minimum(1.0, limit / np.maximum(sums, 1e-300))
     return np.asarray(weights * factor[places])
 
@@ -101,6 +143,6 @@ def _held(weights: Weights, of: Numbers, share: float) -> Weights:
 def _cells(log: ClickLog, lists: Rows) -> Rows:
     """(k,) number of the device, cohort and type of query of each list."""
     named = [(one.device, one.query_type) for one in log.contexts]
-    of_context = np.array([sorted(set(named)).index(one) for one in named])
+    of_context = np.array([sorted(set(named)).index(one) for one in named], dtype=np.int64)
     numbers = of_context[log.lists.context[lists]] * len(log.cohorts) + log.lists.cohort[lists]
     return np.asarray(np.unique(numbers, return_inverse=True)[1], dtype=np.int64)
