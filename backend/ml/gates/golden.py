@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backend.ml.adapter_gate import Retention, retention_of
-from backend.ml.clicks.click_log import Part
+from backend.ml.clicks.click_log import ClickLog, Part
 from backend.ml.exact_ranks import ranks_of
 from backend.ml.gates.rankers import Ranker
 
@@ -46,6 +46,15 @@ class Golden:
         """Those of one part."""
         return self._only(np.flatnonzero(self.parts == part))
 
+    def and_also(self, other: Self) -> Self:
+        """Both."""
+        return type(self)(
+            self.kinds + other.kinds,
+            np.concatenate([self.vectors, other.vectors]),
+            np.concatenate([self.right, other.right]),
+            np.concatenate([self.parts, other.parts]),
+        )
+
     def of_kind(self, kind: str) -> Self:
         """Those of one kind."""
         return self._only(np.flatnonzero(np.array(self.kinds, dtype=object) == kind))
@@ -73,3 +82,30 @@ class Golden:
     def retention(self, before: Ranker, after: Ranker) -> Retention:
         """What they find after, as a share of what they found before."""
         return retention_of(self.ranks(before), self.ranks(after))
+
+
+def labelled(log: ClickLog, pictured: Ints) -> Golden:
+    """Queries by words or picture that nothing is learned from, with what shoppers liked or marked for them.
+
+    Args:
+        log: with its judgements.
+        pictured: numbers of products with a picture.
+    """
+    said, asked = log.judgements, log.asked
+    parts = asked.parts()[said.query]
+    kinds = np.array(asked.kinds, dtype=object)[said.query]
+    right = log.products[said.product].astype(np.int64)
+    kept = (said.label >= _MEANT) & np.isin(said.source, _BY_SHOPPERS) & (parts != "training")
+    kept &= np.isin(kinds, ("text", "image")) & np.isin(right, pictured)
+    pairs = np.unique(np.stack([said.query[kept].astype(np.int64), right[kept]]), axis=1)
+    rows = pairs[0]
+    return Golden(
+        tuple(asked.kinds[row] for row in rows), np.asarray(asked.vectors[rows]), pairs[1], asked.parts()[rows]
+    )
+
+
+_MEANT = 1.0
+"""A label from which on a product was meant."""
+
+_BY_SHOPPERS = (0, 1)
+"""Sources of judgements that are likes and boxes."""

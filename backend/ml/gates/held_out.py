@@ -138,7 +138,29 @@ def changes(ours: Measures, theirs: Measures, *, seed: int, samples: int = _SAMP
     return found
 
 
-def held_out_gate(gains: Gains, ours: Floats, theirs: Floats, thresholds: Thresholds, *, seed: int) -> GateResult:
+def word_terms(log: ClickLog, generation: int, gains: Gains, scores: Floats) -> Floats:
+    """(n,) what words added to the score of each pair when ``generation`` served it; 0 where it did not.
+
+    It is what the served score has beyond ``scores`` (n,), those of that generation by vectors alone.
+    """
+    own = (log.lists.generation == generation)[log.list_of_rows()]
+    query = log.lists.query[log.list_of_rows()[own]].astype(np.int64)
+    size = max(len(log.products), 1)
+    pairs = gains.query * size + gains.product
+    keys = query * size + log.rows.product[own]
+    place = np.minimum(np.searchsorted(pairs, keys), max(len(pairs) - 1, 0))
+    known = pairs[place] == keys if len(pairs) else np.zeros(len(keys), np.bool_)
+    served = log.rows.score[own][known].astype(np.float64)
+    known_place = place[known]
+    counted = ~np.isnan(served)
+    times = np.bincount(known_place[counted], minlength=len(pairs))
+    beyond = summed(known_place[counted], (served - scores[known_place])[counted], len(pairs))
+    return np.where(times > 0, np.maximum(beyond / np.maximum(times, 1), 0.0), 0.0)
+
+
+def held_out_gate(
+    gains: Gains, ours: Floats, theirs: Floats, thresholds: Thresholds, *, seed: int, words: Floats | None = None
+) -> GateResult:
     """G2.
 
     Args:
@@ -147,16 +169,20 @@ def held_out_gate(gains: Gains, ours: Floats, theirs: Floats, thresholds: Thresh
         theirs: (n,) by production.
         thresholds: what is asked.
         seed: of the bootstrap.
+        words: (n,) what words add to both; None: not known. Told, not asked: the vectors are judged alone.
     """
     if not gains.gain.sum():
         nothing = Check(PRIMARY, None, 0.0, False, "least", why="Nothing was clicked for the queries that judge.")
         return GateResult("G2", _TITLE, (nothing,))
     debiased = changes(measured(gains, ours, gains.gain), measured(gains, theirs, gains.gain), seed=seed)
-    naive = changes(measured(gains, ours, gains.naive), measured(gains, theirs, gains.naive), seed=seed)
     checks = [_not_worse(name, change, thresholds) for name, change in debiased.items()]
     checks.append(_better(debiased[PRIMARY]))
-    raw = naive[PRIMARY].interval
-    checks.append(told(f"{PRIMARY}, positions left in", raw.mean, low=raw.low, high=raw.high))
+    others = {"positions left in": (ours, theirs, gains.naive)}
+    if words is not None:
+        others["with words"] = (ours + words, theirs + words, gains.gain)
+    for name, (one, other, weight) in others.items():
+        found = changes(measured(gains, one, weight), measured(gains, other, weight), seed=seed)[PRIMARY].interval
+        checks.append(told(f"{PRIMARY}, {name}", found.mean, low=found.low, high=found.high))
     forest = [
         {"name": name, "before": one.before, "change": one.interval.mean, "low": one.interval.low,
          "high": one.interval.high}

@@ -13,7 +13,7 @@ from backend.ml.gates.agreement import indiscriminate, within_caps
 from backend.ml.gates.data import data_gate
 from backend.ml.gates.evidence import Candidate, Evidence
 from backend.ml.gates.gain import Compared, gain_gate
-from backend.ml.gates.held_out import Gains, held_out_gate, known_gains, measured, summed
+from backend.ml.gates.held_out import Gains, held_out_gate, known_gains, measured, summed, word_terms
 from backend.ml.gates.rankers import Ranker
 from backend.ml.gates.retention import retention_gate
 from backend.ml.gates.slices import slices_gate, slices_of
@@ -124,9 +124,10 @@ class _Night:
         weights = np.bincount(log.lists.query, minlength=len(ours)).astype(np.float64)[rows]
         compared = Compared(log, _all_of(log), ours, theirs, evidence.frozen)
         scores = [self._scores(one, gains) for one in (chosen.ranker, evidence.production)]
+        words = None if evidence.generation is None else word_terms(log, evidence.generation, gains, scores[1])
         gates: tuple[Callable[[], GateResult], ...] = (
             lambda: retention_gate(evidence, chosen, ours[rows], theirs[rows], weights, rows, self.thresholds),
-            lambda: held_out_gate(gains, scores[0], scores[1], self.thresholds, seed=self.seed),
+            lambda: held_out_gate(gains, scores[0], scores[1], self.thresholds, seed=self.seed, words=words),
             lambda: gain_gate(compared, evidence.propensities, self.thresholds),
             lambda: slices_gate(compared, evidence.propensities, self.thresholds, evidence.fresh),
             lambda: system_gate(evidence, chosen, rows, self.thresholds),
