@@ -79,7 +79,7 @@ def write_catalogue(
     images = Side(blurred(random, each, 0.8, offsets[0]), owners)
     captions = Side(blurred(random, each, 0.6, offsets[1]), owners)
     keys = _write_rows(session, images, captions)
-    calibration = _calibration(random, latent, images, captions, offsets[1])
+    calibration = calibration_of(random, latent, images, captions, offsets[1])
     build = _write_generation(session, dim, calibration)
     session.flush()
     for name, side, side_keys in zip(
@@ -146,7 +146,7 @@ def _write_rows(session: Session, images: Side, captions: Side) -> tuple[NDArray
     return keys
 
 
-def _calibration(
+def calibration_of(
     random: np.random.Generator, latent: Vectors, images: Side, captions: Side, offset: Vectors
 ) -> Calibration:
     """Scales measured over random pairs, as a generation's are."""

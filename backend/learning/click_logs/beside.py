@@ -79,15 +79,15 @@ _PURCHASES = text(
       JOIN night_units u USING (unit) JOIN products g ON g.id = e.product_id
       WHERE {_EVENTS} AND e.type = 'purchase' AND e.attribution IN ('given', 'joined') AND l.reason = 'refined'
       UNION ALL
-      SELECT a.query, g.number, u.number, CAST(:satisfying AS float8)
-      FROM events e JOIN products g ON g.id = e.product_id
-      CROSS JOIN LATERAL (
-        SELECT l.key, l.unit FROM night_lists l
-        WHERE l.unit = coalesce(e.user_id, e.shopper_id, e.session_id) AND l.reason IS NULL
-          AND l.served_at BETWEEN e.occurred_at - INTERVAL '1 day' AND e.occurred_at
-        ORDER BY l.served_at DESC LIMIT 1) AS latest
-      JOIN night_asked a ON a.key = latest.key JOIN night_units u ON u.unit = latest.unit
-      WHERE {_EVENTS} AND e.type = 'purchase' AND e.query_id IS NULL AND e.attribution = 'none') AS found
+      SELECT a.query, latest.product, u.number, CAST(:satisfying AS float8)
+      FROM (
+        SELECT DISTINCT ON (e.id) l.key, l.unit, g.number AS product
+        FROM events e JOIN products g ON g.id = e.product_id
+        JOIN night_lists l ON l.unit = coalesce(e.user_id, e.shopper_id, e.session_id)
+        WHERE {_EVENTS} AND e.type = 'purchase' AND e.query_id IS NULL AND e.attribution = 'none'
+          AND l.reason IS NULL AND l.served_at BETWEEN e.occurred_at - INTERVAL '1 day' AND e.occurred_at
+        ORDER BY e.id, l.served_at DESC) AS latest
+      JOIN night_asked a ON a.key = latest.key JOIN night_units u ON u.unit = latest.unit) AS found
     GROUP BY query, product, unit ORDER BY query, product, unit
     """  # noqa: S608  made of constants
 )

@@ -32,9 +32,11 @@ def choose(session: Session, window: Window) -> dict[str, int]:
     values = parameters(window)
     # a block of sorting and hashing in memory, the rest in files of PostgreSQL's
     session.execute(text("SET LOCAL work_mem = '64MB'"))
+    # joins of a million lists: one that is guessed to have a row and is a loop would take hours
+    session.execute(text("SET LOCAL enable_nestloop = off"))
     for statement in (_SEEN, _NUMBERED, _ASKED, _UNITS, _CONTEXTS, _COHORTS):
         session.execute(statement, values)
-    for table in ("lists", "asked", "units"):
+    for table in ("lists", "asked", "units", "contexts", "cohorts"):
         session.execute(text(f"ANALYZE night_{table}"))
     counts = session.execute(_COUNTS)
     return {"lists": 0} | {row.reason: row.lists for row in counts}
