@@ -37,7 +37,7 @@ def relevance_model(log: Log, product: Ints, frozen: Floats, *, strength: float 
         others = log.fold[log.impression] != fold
         clicks, looks = _sums(log, others)
         base = _base(clicks, looks, product, frozen)
-        found[fold] = (np.minimum(clicks, looks) + strength * base) / (looks + strength)
+        found[fold] = np.minimum((clicks + strength * base) / (looks + strength), 1.0)
     return found
 
 
@@ -56,7 +56,7 @@ def _base(clicks: Floats, looks: Floats, product: Ints, frozen: Floats) -> Float
     if not seen.any() or clicks.sum() == 0:
         return np.full(len(looks), 0.5 / (1.0 + float(looks.sum())))
     features = np.stack([np.ones(len(looks)), _standard(frozen, seen), _item_rate(clicks, looks, product)], axis=1)
-    weights = logistic(features[seen], np.minimum(clicks, looks)[seen], looks[seen])
+    weights = logistic(features[seen], clicks[seen], looks[seen])
     return _sigmoid(features @ weights)
 
 
@@ -81,7 +81,7 @@ def logistic(features: Floats, successes: Floats, trials: Floats) -> Floats:
 
     Args:
         features: (p, f), the first of them 1.
-        successes: (p,) of the trials; neither need be whole.
+        successes: (p,) of the trials; neither need be whole, and there may be more, as few looks can have many clicks.
         trials: (p,) above 0.
     """
     rate = np.clip(successes.sum() / trials.sum(), 1e-6, 1 - 1e-6)
