@@ -38,6 +38,7 @@ class Log:
         alpha: (n,) propensity of the place: P(looked at | in view).
         pair_query: (p,) the query of each pair.
         rho: (p,) the attention that the logging policies give to each pair; 0 where they never show it.
+        clusters: (m,) each: what is not independent within, for the intervals; none: the query and the unit.
     """
 
     query: Ints
@@ -49,6 +50,7 @@ class Log:
     alpha: Floats
     pair_query: Ints
     rho: Floats
+    clusters: tuple[Ints, ...] = ()
 
     def __post_init__(self) -> None:
         for names in (("query", "unit", "fold"), ("impression", "pair", "clicked", "alpha"), ("pair_query", "rho")):
@@ -131,7 +133,7 @@ def difference(log: Log, candidate: Floats, production: Floats, relevance: Float
     ours, theirs = _weights(log, candidate, clip), _weights(log, production, clip)
     each = _robust(log, candidate, relevance, ours) - _robust(log, production, relevance, theirs)
     covered = min(log.coverage(candidate, clip), log.coverage(production, clip))
-    return estimate_of(each, ours[log.clicked > 0], covered, [log.query, log.unit])
+    return estimate_of(each, ours[log.clicked > 0], covered, log.clusters or (log.query, log.unit))
 
 
 def _weights(log: Log, attention: Floats, clip: float) -> Floats:
@@ -160,4 +162,5 @@ def _robust(log: Log, attention: Floats, relevance: Floats, weights: Floats) -> 
 
 
 def _estimate(log: Log, attention: Floats, weights: Floats, each: Floats, clip: float = 0.0) -> Estimate:
-    return estimate_of(each, weights[log.clicked > 0], log.coverage(attention, clip), [log.query, log.unit])
+    covered = log.coverage(attention, clip)
+    return estimate_of(each, weights[log.clicked > 0], covered, log.clusters or (log.query, log.unit))

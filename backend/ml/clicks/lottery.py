@@ -16,12 +16,12 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Lottery:
-    """How lists come about.
+    """How lists come about; everything shown is in view and looked at as (1 / place)^eta.
 
     Args:
         products: of each query.
         shown: places of a list.
-        theta: (shown,) chance that a place is looked at; everything is in view.
+        eta: how fast attention decays.
         explored: share of lists that are one of the random rankings rather than the production ranking.
         rankings: random rankings of each query.
         noise: P(click | looked at) of what is not relevant at all.
@@ -42,19 +42,26 @@ class Lottery:
 
     @property
     def theta(self) -> Floats:
-        """(shown,) chance that a place is looked at; everything is in view."""
+        """(shown,) chance that a place is looked at."""
         return np.asarray(np.arange(1, self.shown + 1, dtype=np.float64) ** -self.eta)
+
+    def attention(self, order: Ints) -> Floats:
+        """Attention to each product of rankings ``order`` (..., products); 0 behind the list."""
+        given = np.zeros(order.shape)
+        shown = order[..., : self.shown]
+        np.put_along_axis(given, shown, np.broadcast_to(self.theta, shown.shape), axis=-1)
+        return given
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """Queries and what is true of them; columns of pairs are as in ``log``.
+    """Queries and what is true of them; columns of p pairs are as in ``log``.
 
     Args:
         log: what was shown and clicked.
         relevance: (p,) P(click | looked at).
         frozen: (p,) what a model may see of it.
-        product: (p,) number of each pair's product, shared by queries.
+        product: (p,) number of each pair's product; queries share products.
         candidate: (p,) attention of the ranking to be valued.
         production: (p,) attention of the production ranking.
     """
@@ -68,9 +75,13 @@ class Drawn:
 
     def value(self, attention: Floats) -> float:
         """Expected clicks of a list, over these impressions' queries."""
-        queries = int(self.log.pair_query.max()) + 1
-        of_query = np.bincount(self.log.pair_query, attention * self.relevance, queries)
+        of_query = np.bincount(self.log.pair_query, attention * self.relevance)
         return float(of_query[self.log.query].mean())
+
+    @property
+    def gain(self) -> float:
+        """Expected clicks of a list that the candidate has more than production, over all queries alike."""
+        return float((self.candidate - self.production) @ self.relevance / (self.log.pair_query[-1] + 1))
 
 
 def draw(lottery: Lottery, *, queries: int, impressions: int, seed: int, units: int = 1_000) -> Drawn:
@@ -78,42 +89,35 @@ def draw(lottery: Lottery, *, queries: int, impressions: int, seed: int, units: 
     rng = np.random.default_rng(seed)
     shape = (queries, lottery.products)
     appeal = rng.beta(0.6, 1.4, shape)
-    relevance = lottery.noise + (1 - lottery.noise) * appeal
-
-    def ranked(wrong: float, *more: int) -> Ints:
-        scores = appeal[..., None] if more else appeal
-        return np.argsort(-(scores + rng.normal(0, wrong, shape + more)), axis=1)
-
-    def attention(order: Ints) -> Floats:
-        given = np.zeros(order.shape)
-        places = lottery.theta[:, None] if order.ndim == 3 else lottery.theta
-        np.put_along_axis(given, order[:, : lottery.shown], np.broadcast_to(places, order[:, : lottery.shown].shape), 1)
-        return given
-
-    production, candidate = ranked(lottery.production), ranked(lottery.candidate)
-    others = ranked(1e6, lottery.rankings)  # (queries, products, rankings)
-    rho = (1 - lottery.explored) * attention(production) + lottery.explored * attention(others).mean(axis=2)
-    query, unit = rng.integers(queries, size=impressions), rng.integers(units, size=impressions)
-    which = rng.integers(lottery.rankings, size=impressions)
-    order = np.where((rng.random(impressions) < lottery.explored)[:, None], others[query, :, which], production[query])
-    pair = query[:, None] * lottery.products + order[:, : lottery.shown]
-    clicked = rng.random(pair.shape) < lottery.theta * relevance.ravel()[pair]
+    relevance = (lottery.noise + (1 - lottery.noise) * appeal).ravel()
+    production, candidate = (
+        np.argsort(-(appeal + rng.normal(0, wrong, shape)), axis=1) for wrong in (lottery.production, lottery.candidate)
+    )
+    others = rng.random((queries, lottery.rankings, lottery.products)).argsort(axis=2)
+    shares = np.array([1 - lottery.explored, lottery.explored])
+    rho = shares @ np.stack([lottery.attention(production), lottery.attention(others).mean(axis=1)]).reshape(2, -1)
+    query = rng.integers(queries, size=impressions)
+    explored = (rng.random(impressions) < lottery.explored)[:, None]
+    order = np.where(explored, others[query, rng.integers(lottery.rankings, size=impressions)], production[query])
+    pair = (query[:, None] * lottery.products + order[:, : lottery.shown]).ravel()
+    alpha = np.tile(lottery.theta, impressions)
+    unit = rng.integers(units, size=impressions)
     log = Log(
         query=query,
         unit=unit,
         fold=unit % 2,
         impression=np.repeat(np.arange(impressions), lottery.shown),
-        pair=pair.ravel(),
-        clicked=clicked.ravel().astype(np.float64),
-        alpha=np.tile(lottery.theta, impressions),
+        pair=pair,
+        clicked=(rng.random(len(pair)) < alpha * relevance[pair]).astype(np.float64),
+        alpha=alpha,
         pair_query=np.repeat(np.arange(queries), lottery.products),
-        rho=rho.ravel(),
+        rho=rho,
     )
     return Drawn(
-        log,
-        relevance.ravel(),
-        (appeal + rng.normal(0, lottery.frozen, shape)).ravel(),
-        rng.integers(queries * lottery.products // 4, size=queries * lottery.products),
-        attention(candidate).ravel(),
-        attention(production).ravel(),
+        log=log,
+        relevance=relevance,
+        frozen=(appeal + rng.normal(0, lottery.frozen, shape)).ravel(),
+        product=rng.integers(max(len(relevance) // 4, 1), size=len(relevance)),
+        candidate=lottery.attention(candidate).ravel(),
+        production=lottery.attention(production).ravel(),
     )
