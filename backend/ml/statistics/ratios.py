@@ -21,6 +21,8 @@ Floats = NDArray[np.floating[Any]]
 
 _NORMAL = NormalDist()
 
+_COLUMNS = ("above", "below", "above_before", "below_before")
+
 
 @dataclass(frozen=True)
 class Sums:
@@ -63,18 +65,16 @@ def estimates(arms: Sequence[Sums]) -> list[Estimate]:
     """
     plain = [_linearised(arm.above, arm.below) for arm in arms]
     raw = [_estimate(value, residuals) for value, residuals in plain]
-    covariates = _covariates(arms)
-    if covariates is None or any(not math.isfinite(one.variance) for one in raw):
+    covariates = [_covariates(arm) for arm in arms]
+    before = [one for one in covariates if one is not None]
+    if len(before) < len(arms) or any(not math.isfinite(one.variance) for one in raw):
         return raw
-    residuals = np.concatenate([rows for _, rows in plain])
-    centred = np.concatenate([rows - rows.mean(axis=0) for rows in covariates])
-    theta = np.linalg.lstsq(centred, residuals, rcond=None)[0]
-    middle = np.concatenate(covariates).mean(axis=0)
-    found = []
-    for (value, rows), of_arm, before in zip(plain, covariates, raw, strict=True):
-        shift = float((of_arm.mean(axis=0) - middle) @ theta)
-        adjusted = rows - (of_arm - of_arm.mean(axis=0)) @ theta
-        found.append(Estimate(value - shift, _variance_of_mean(adjusted), before.units, before.raw_variance))
+    theta = _theta(arms)
+    middle = np.average([means for means, _ in before], axis=0, weights=[len(rows) for _, rows in before])
+    found = [
+        Estimate(value - float((means - middle) @ theta), _variance_of_mean(rows - own @ theta), len(rows), of.variance)
+        for (value, rows), (means, own), of in zip(plain, before, raw, strict=True)
+    ]
     return found if sum(one.variance for one in found) < sum(one.variance for one in raw) else raw
 
 
@@ -172,18 +172,21 @@ def _variance_of_mean(rows: Floats) -> float:
     return float(np.var(rows, ddof=1)) / len(rows) if len(rows) > 1 else math.nan
 
 
-def _covariates(arms: Sequence[Sums]) -> list[Floats] | None:
-    """(n, 2) of each arm: what a unit did before, linearised over all arms, and whether it was not there."""
-    if any(arm.above_before is None or arm.below_before is None for arm in arms):
+def _covariates(arm: Sums) -> tuple[Floats, Floats] | None:
+    """Ratio before and share of units that were not there (2,), and what each unit adds to them (n, 2); None: unknown."""
+    if arm.above_before is None or arm.below_before is None or not np.any(arm.below_before):
         return None
-    above = np.concatenate([arm.above_before for arm in arms if arm.above_before is not None])
-    below = np.concatenate([arm.below_before for arm in arms if arm.below_before is not None])
-    known = below > 0
-    if known.sum() < 2:
-        return None
-    _, rows = _linearised(above[known], below[known])
-    found = np.zeros((len(below), 2))
-    found[known, 0] = rows
-    found[~known, 1] = 1.0
-    ends = np.cumsum([len(arm.below) for arm in arms])[:-1]
-    return list(np.split(found, ends))
+    ratio, rows = _linearised(arm.above_before, arm.below_before)
+    absent = (arm.below_before == 0).astype(np.float64)
+    share = float(absent.mean())
+    return np.array([ratio, share]), np.stack([rows, absent - share], axis=1)
+
+
+def _theta(arms: Sequence[Sums]) -> Floats:
+    """(2,) of the regression of the ratio on what was before, over the units of all arms together."""
+    whole = Sums(*(np.concatenate([getattr(arm, name) for arm in arms]) for name in _COLUMNS))
+    covariates = _covariates(whole)
+    _, rows = _linearised(whole.above, whole.below)
+    if covariates is None:
+        return np.zeros(2)
+    return np.asarray(np.linalg.lstsq(covariates[1], rows, rcond=None)[0])
