@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session, sessionmaker
 
 from backend.access.audit import record
@@ -11,7 +12,7 @@ from backend.experiments.lifecycle import conclude_experiment, find_experiment
 from backend.experiments.metrics import HARM_ALPHA
 from backend.experiments.models import Experiment
 from backend.experiments.result_schemas import ExperimentResults
-from backend.experiments.results import results_of
+from backend.experiments.results import SETTLED, results_of
 from backend.experiments.schemas import ConcludeIn
 from backend.generations.models import Generation
 from backend.generations.promote import go_live
@@ -42,6 +43,9 @@ REST = timedelta(seconds=60)
 PAUSE = 20.0
 """How many times as long as a look took nobody looks again: looking takes 5 % of one core at most."""
 
+_LATEST = timedelta(days=7)
+"""How long after its end an experiment is come back to."""
+
 _TUNED_FOR = 2000
 
 
@@ -52,6 +56,7 @@ def watch(sessions: sessionmaker[Session], settings: Settings) -> None:
             trials = [one.id for one in running_trials(session, purpose)]
         for number in trials:
             _look(sessions, number, settings, decide)
+    _keep_final(sessions)
 
 
 _Decide = Callable[[Session, Experiment, ExperimentResults, Settings], None]
@@ -75,6 +80,18 @@ def _look(sessions: sessionmaker[Session], number: int, settings: Settings, deci
             end_trials(session, one.purpose, "Another generation went live meanwhile.")
             return
         decide(session, one, found, settings)
+
+
+def _keep_final(sessions: sessionmaker[Session]) -> None:
+    """Read what experiments came to that ended a day ago: their lists are dropped one day, and this stays."""
+    now = datetime.now(UTC)
+    ended = Experiment.ended_at.between(now - _LATEST, now - SETTLED) & Experiment.started_at.is_not(None)
+    unread = func.coalesce(Experiment.results["final"].as_boolean(), False).is_(False)
+    with session_scope(sessions) as session:
+        due = session.scalars(select(Experiment.id).where(ended, unread).order_by(Experiment.id)).all()
+    for number in due:
+        with session_scope(sessions) as session:
+            results_of(session, find_experiment(session, number))
 
 
 def _is_due(one: Experiment) -> bool:

@@ -28,10 +28,12 @@ def test_an_experiment_from_a_file_to_a_decision(tmp_path: Path) -> None:
     made = json.loads(run("create", str(file)))
     assert (made["id"], made["status"], made["estimate"]["days"]) == ("e1", "draft", None)
     assert json.loads(run("override", "e1", "large", "--shopper", "a7"))["status"] == "draft"
+    assert "once it has run" in run("results", "e1")
     assert "a tester is named by one id" in run("override", "e1", "large")
     assert json.loads(run("start", "e1"))["slices"] == [[0, 10_000]]
     assert "only grows" in run("ramp", "e1", "--coverage", "0.5")
     assert "cards" in run("list")
+    assert json.loads(run("results", "e1"))["verdict"]["state"] == "undecided"
     ended = json.loads(run("conclude", "e1", "--winner", "large", "--note", "more clicks"))
     assert (ended["status"], ended["decision"]["winner"]) == ("concluded", "large")
     assert json.loads(run("show", "e1")) == ended

@@ -8,7 +8,9 @@ from sqlalchemy import select, update
 
 from backend.access.models import AuditEntry
 from backend.db import session_scope
+from backend.experiments.lifecycle import create_experiment, start_experiment, stop_experiment
 from backend.experiments.models import Experiment
+from backend.experiments.schemas import ExperimentIn
 from backend.generations.models import Generation, GenerationPin
 from backend.generations.promote import go_live
 from backend.learning.models import NightlyRun
@@ -218,10 +220,23 @@ def test_nobody_looks_again_at_once(sessions: Sessions, generations: list[int]) 
         assert datetime.fromisoformat(first) >= NOW
 
 
-def test_a_trial_takes_what_others_leave_of_the_layer(sessions: Sessions, generations: list[int]) -> None:
-    from backend.experiments.lifecycle import create_experiment, start_experiment
-    from backend.experiments.schemas import ExperimentIn
+def test_what_an_experiment_came_to_is_read_for_the_last_time_a_day_after_its_end(
+    sessions: Sessions, generations: list[int]
+) -> None:
+    name = screened(sessions, generations[1])
+    assert name is not None
+    with session_scope(sessions) as session:
+        stop_experiment(session, int(name[1:]), actor="test")
+        times = {"started_at": NOW - timedelta(days=9), "ended_at": NOW - timedelta(days=2)}
+        session.execute(update(Experiment).values(**times))
+    drafted(name, 0.6, shoppers=20, seed=8, at=NOW - timedelta(days=3)).write(sessions)
+    watch(sessions, SETTINGS)
+    with session_scope(sessions) as session:
+        kept = session.scalars(select(Experiment)).one().results
+    assert (kept["final"], kept["interleaving"]["units"]) == (True, 20)
 
+
+def test_a_trial_takes_what_others_leave_of_the_layer(sessions: Sessions, generations: list[int]) -> None:
     with session_scope(sessions) as session:
         arms = [{"name": "a"}, {"name": "b", "refine_policy": "none"}]
         asked = ExperimentIn.model_validate({"name": "own", "arms": arms, "traffic": 0.97})

@@ -173,7 +173,7 @@ def _variance_of_mean(rows: Floats) -> float:
 
 
 def _covariates(arm: Sums) -> tuple[Floats, Floats] | None:
-    """Ratio before and share of units that were not there (2,), and what each unit adds to them (n, 2); None: unknown."""
+    """Ratio before and share of units that were not there (2,), what each unit adds to them (n, 2); None: unknown."""
     if arm.above_before is None or arm.below_before is None or not np.any(arm.below_before):
         return None
     ratio, rows = _linearised(arm.above_before, arm.below_before)
