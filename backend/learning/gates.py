@@ -17,6 +17,7 @@ from backend.ml.gates.evidence import Candidate, Evidence
 from backend.ml.gates.golden import Golden, labelled
 from backend.ml.gates.judge import Told, judge_night
 from backend.ml.gates.rankers import Ranker
+from backend.ml.gates.steps import STEPS, part_way
 from backend.ml.gates.thresholds import Thresholds
 from backend.ml.gates.verdict import NightVerdict
 from backend.ml.head_files import dump_query_heads, load_query_heads
@@ -75,6 +76,21 @@ def judge_arms(
     before = head_ms(problem.production, problem)
     candidates = [_candidate(problem, arm, encoder_id, before, usual) for arm in arms]
     return judge_night(evidence, candidates, thresholds, seed=seed, told=told)
+
+
+def with_smaller_steps(problem: Problem, arms: Sequence[TrainedArm]) -> list[TrainedArm]:
+    """``arms``, and of each that can be gone a part of the way, the parts: ``ips-0.5``, ``ips-0.25``.
+
+    Training does not look at what the log can vouch for; of one direction, the longest step that it can is judged.
+    """
+    found = list(arms)
+    for arm in arms:
+        for share in STEPS if arm.gamma and arm.items is None else ():
+            heads = part_way(problem.production, arm.heads, share)
+            if heads is not None:
+                report = {"part_of": arm.name, "share": share}
+                found.append(TrainedArm(f"{arm.name}-{share:g}", heads, None, arm.gamma * share, (), report))
+    return found
 
 
 def new_products(session: Session, products: NDArray[np.int64], now: datetime) -> NDArray[np.bool_]:

@@ -21,7 +21,7 @@ class Thresholds:
         cosine: G1: mean cosine of a query before and after the head, at least.
         overlap: G1: median share of the first ten that production has, too, at least.
         exposure: G1: how many times as much attention as under production a product may get, at the 99th percentile.
-        inferior: G2: how far each measure's interval may reach below 0, as a share of production's value.
+        inferior: G2: how much of production's value each measure may lose.
         margin: G3: what the lower end of the gain must exceed, as a share of production's value.
         effective: G3: effective sample of clicks, at least.
         effective_share: G3: the same as a share of the clicks.
