@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 from backend.admin.catalogue_checks import captions, catalogue, pictures
 from backend.admin.event_checks import arriving_events, attributed, exploring
 from backend.admin.facts import Facts
+from backend.admin.learning_checks import learning
 from backend.admin.schemas import Check, State, Step
 from backend.admin.webhook_checks import arriving, compared, public_url, secrets, understood
 
@@ -165,6 +166,7 @@ CHECKS: tuple[Callable[[Facts], Check | None], ...] = (
     arriving_events,
     attributed,
     exploring,
+    learning,
     captions,
     voice,
     demo,

@@ -11,6 +11,8 @@ from backend.access.callers import Scope
 from backend.access.keys import list_keys, normal_origin
 from backend.admin.event_facts import events_state, exploration_state, running_experiments
 from backend.admin.event_schemas import EventsState, ExperimentState, ExplorationState
+from backend.admin.learning_facts import learning_state
+from backend.admin.learning_schemas import LearningState
 from backend.admin.schemas import CatalogueState, ImageCounts, IndexState, KeyState, Serving, ShopState, WebhookState
 from backend.admin.webhook_facts import shop_state, webhook_states
 from backend.catalog.captioning.repository import caption_status
@@ -57,6 +59,7 @@ class Facts:
         events: what came from shoppers in the last day.
         exploration: how many sessions explore.
         experiments: those that are running.
+        learning: what the nights have come to.
     """
 
     settings: Settings
@@ -72,6 +75,7 @@ class Facts:
     events: EventsState
     exploration: ExplorationState
     experiments: tuple[ExperimentState, ...]
+    learning: LearningState
 
     @property
     def own_products(self) -> int:
@@ -106,6 +110,7 @@ def gather(session: Session, settings: Settings, *, worker: bool | None, is_lite
         events=events_state(session),
         exploration=exploration_state(session, settings),
         experiments=tuple(running_experiments(session)),
+        learning=learning_state(session, settings),
     )
 
 

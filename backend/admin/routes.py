@@ -78,6 +78,7 @@ def get_setup(
         events=facts.events,
         exploration=facts.exploration,
         experiments=list(facts.experiments),
+        learning=facts.learning,
     )
 
 

@@ -13,6 +13,7 @@ from backend.admin.event_schemas import (
     ExperimentState,
     ExplorationState,
 )
+from backend.admin.learning_schemas import LEARNING_EXAMPLE, LearningState
 
 State = Literal["done", "todo", "problem", "optional"]
 
@@ -74,6 +75,7 @@ SETUP_EXAMPLE: dict[str, Any] = {
     "events": EVENTS_EXAMPLE,
     "exploration": EXPLORATION_EXAMPLE,
     "experiments": [EXPERIMENT_EXAMPLE],
+    "learning": LEARNING_EXAMPLE,
 }
 
 
@@ -181,3 +183,4 @@ class Setup(BaseModel):
     events: EventsState
     exploration: ExplorationState
     experiments: list[ExperimentState] = Field(description="Those that are running.")
+    learning: LearningState

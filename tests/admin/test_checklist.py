@@ -11,6 +11,7 @@ from typer.main import get_command
 from backend.admin.checklist import checklist, count_states
 from backend.admin.event_schemas import EventsState, ExplorationState
 from backend.admin.facts import Facts, Switch, origin_of
+from backend.admin.learning_schemas import GateWait, LearningState, NightState
 from backend.admin.schemas import (
     CatalogueState,
     Check,
@@ -87,6 +88,10 @@ def settings(**values: object) -> Settings:
     return Settings().model_copy(update=values)
 
 
+NIGHT = NightState(id="n7", state="done", outcome="promoted", sentence="ips is better.", ended_at=NOW)
+LEARNING = LearningState(at="02:00", running=None, last=NIGHT, waits=[])
+CLICKS = GateWait(gate="G0", what="satisfied clicks", found=312, needed=2000, per_day=41.5)
+
 READY = Facts(
     settings=settings(public_url="https://s.example", transcriber_url="https://api.openai.com/v1"),
     worker=True,
@@ -101,6 +106,7 @@ READY = Facts(
     events=EVENTS,
     exploration=EXPLORATION,
     experiments=(),
+    learning=LEARNING,
 )
 """A shop that has everything."""
 
@@ -118,6 +124,7 @@ FRESH = Facts(
     events=EVENTS.model_copy(update={"last_at": None, "last_day": {}, "types": {}, "attributed": None, "searches": 3}),
     exploration=EXPLORATION,
     experiments=(),
+    learning=LEARNING.model_copy(update={"last": None}),
 )
 """What `make run` opens."""
 
@@ -293,3 +300,26 @@ def test_every_variable_that_is_told_is_a_setting() -> None:
 
 def test_every_page_that_is_named_is_there() -> None:
     assert [check.docs for check in every_check() if not (ROOT / check.docs).exists()] == []
+
+
+def learned(**values: object) -> Check:
+    return named(replace(READY, learning=LEARNING.model_copy(update=values)))["learning"]
+
+
+def test_what_the_gates_wait_for_is_told_with_how_long_that_takes() -> None:
+    """(2000 - 312) / 41.5 is 40.7 days."""
+    none_come = GateWait(gate="G1", what="golden captions", found=20, needed=50, per_day=None)
+    waiting = learned(waits=[CLICKS, none_come])
+    assert waiting.state == "todo"
+    assert waiting.fact.endswith(
+        "The gates wait for 312 of 2,000 satisfied clicks, about 41 days at this rate; 20 of 50 golden captions."
+    )
+    assert learned().state == "done"
+    assert learned(last=None).fact == "There was no night yet; the first begins at 02:00 UTC."
+    assert learned(at="off").state == "optional"
+
+
+def test_a_night_that_failed_is_a_problem_with_the_command_that_says_where() -> None:
+    failed = learned(last=NIGHT.model_copy(update={"state": "failed", "sentence": "The worker was killed."}))
+    assert failed.state == "problem"
+    assert failed.steps[0].command == "morelike nightly report n7"

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -11,12 +12,14 @@ from sqlalchemy import delete, select, update
 from backend.access.callers import Scope
 from backend.access.keys import create_key
 from backend.db import session_scope
-from backend.experiments.lifecycle import create_experiment
+from backend.events.models import Event, ServedList
+from backend.experiments.lifecycle import create_experiment, start_experiment
 from backend.experiments.models import Experiment
 from backend.experiments.schemas import ExperimentIn
 from backend.generations.models import Generation
 from backend.learning.models import NightlyRun, NightlyStep
 from tests.browser.conftest import SCRIPT, OpenTab, Stack, Tab
+from tests.experiments.arms import NOW, Behaviour, divided
 from tests.fixtures.nights import keep_night, verdict
 
 pytestmark = pytest.mark.browser
@@ -110,7 +113,7 @@ def test_a_night_shows_what_was_estimated_trained_and_judged(learned: Learned, t
     second = page.locator(".propensities .figures tbody tr").nth(1)
     expect(second).to_contain_text("0.68 0.60 to 0.77")  # 2 ** -0.55, and the interval
     expect(page.locator(".arms .chosen")).to_contain_text("none")
-    expect(page.locator(".arms .plot svg")).to_have_count(4)
+    expect(page.locator(".arms .plot svg")).to_have_count(5)
     gain = page.locator("[data-gate=G2] tr", has_text="NDCG@10").first
     expect(gain).to_have_class("bad")
     expect(page.locator("[data-gate=G2]")).to_contain_text("The interval of NDCG@10 includes 0.")
@@ -154,6 +157,28 @@ def test_an_experiment_is_found_and_markup_in_its_name_is_text(learned: Learned,
     expect(page.locator("main")).to_contain_text("what is live")
 
 
+def test_results_of_an_experiment_say_what_follows_and_what_each_metric_changed(learned: Learned, tab: Tab) -> None:
+    page, sessions = tab.page, learned.stack.sessions
+    with session_scope(sessions) as session:
+        start_experiment(session, int(learned.trial[1:]), actor="test")
+        session.get_one(Experiment, int(learned.trial[1:])).started_at = NOW - timedelta(days=8)
+    arms = {"control": Behaviour(0.2), "g8": Behaviour(0.45)}
+    log = divided(learned.trial, arms, shoppers=120, seed=1, at=NOW - timedelta(days=2))
+    log.write(sessions)
+    learned.open(page, f"experiments/{learned.trial}")
+    expect(page.locator(".verdict-line")).to_contain_text("Satisfied clicks per query")
+    primary = page.locator("section", has=page.get_by_role("heading", name="What decides")).locator("tbody tr")
+    expect(primary).to_contain_text("Satisfied clicks per query")
+    expect(primary).to_have_class("good")
+    expect(page.locator("main")).to_contain_text("Divided as their weights say")
+    guards = page.locator("section", has=page.get_by_role("heading", name="What must not get worse"))
+    expect(guards).to_contain_text("95th percentile of the latency")
+    expect(page.locator("section", has=page.get_by_role("heading", name="Planned looks"))).to_contain_text("4 looks")
+    with session_scope(sessions) as session:
+        for table, rows in ((ServedList, log.lists), (Event, log.events)):
+            session.execute(delete(table).where(table.query_id.in_([row["query_id"] for row in rows])))
+
+
 def test_a_night_is_begun_with_a_key_that_is_asked_for_then(learned: Learned, tab: Tab) -> None:
     page, sessions = tab.page, learned.stack.sessions
     with session_scope(sessions) as session:
@@ -175,8 +200,7 @@ def test_a_phone_has_everything_without_scrolling_sideways(learned: Learned, ope
     for path in ("learning", f"nights/{learned.unchanged}", f"generations/{learned.live}", "experiments"):
         learned.open(page, path)
         assert page.evaluate(FITS), path
-        for summary in page.locator("main summary").all():
-            summary.tap()
+        page.eval_on_selector_all("main details", "all => all.forEach((one) => (one.open = true))")
         assert page.evaluate(FITS), path
 
 

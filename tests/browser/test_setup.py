@@ -26,8 +26,10 @@ from backend.catalog.webhooks.models import Delivery
 from backend.db import session_scope
 from backend.generations.builds import start_build
 from backend.generations.models import IndexBuild
+from backend.learning.models import NightlyRun
 from tests.browser.conftest import SCRIPT, OpenTab, Stack, Tab, serving
 from tests.fixtures.components import free_port
+from tests.fixtures.nights import keep_night
 
 pytestmark = pytest.mark.browser
 SECRET = "webhook-secret"
@@ -295,6 +297,19 @@ def test_what_shoppers_do_stands_there_a_moment_later_and_what_was_refused_says_
     page.keyboard.press("Escape")
     expect(page.locator(".collected")).to_contain_text("know the list that they were done on")
     expect(page.locator(".collected")).to_contain_text("Running experiments")
+
+
+def test_what_the_gates_wait_for_stands_there_with_the_last_night(stack: Stack, tab: Tab) -> None:
+    with session_scope(stack.sessions) as session:
+        number = keep_night(session, 1).id
+    tab.page.reload()
+    learning = tab.page.locator("#learning")
+    expect(learning).to_contain_text("No update tonight: the interval includes 0.")
+    expect(learning.locator(".wait").first).to_contain_text("312 of 2,000 satisfied clicks")
+    expect(learning.locator(".wait").first).to_contain_text("about 41 days at this rate")
+    expect(check(tab.page, "learning")).to_contain_text("312 of 2,000 satisfied clicks")
+    with session_scope(stack.sessions) as session:
+        session.execute(delete(NightlyRun).where(NightlyRun.id == number))
 
 
 def test_an_answer_that_comes_after_another_filter_was_chosen_is_not_shown(tab: Tab) -> None:

@@ -4,7 +4,7 @@ import {fill, h, words} from "./elements.js";
 import {value} from "./gates.js";
 import {curves, short} from "./plots.js";
 
-const TONES = ["clay", "accent", "ink", "warn", "soft"];
+const TONES = {naive: "clay", ips: "accent", dr: "ink", challenger: "warn"};
 const EPOCH = {label: "epoch", format: String};
 const GAMMA = {label: "scale γ of what was learned", from: 0, to: 1};
 
@@ -12,10 +12,10 @@ const GAMMA = {label: "scale γ of what was learned", from: 0, to: 1};
 export function showArms(place, judged, trained) {
   place.hidden = judged.length + trained.length === 0;
   if (place.hidden) return;
-  const learned = trained.map((arm, i) => ({...arm, tone: TONES[i % TONES.length]}));
+  const learned = trained.map((arm) => ({...arm, tone: TONES[arm.name] ?? "soft"}));
   fill(place, h("h2", {}, "What was trained"),
     judged.length > 0 && h("div", {class: "card scroll"}, table(judged)),
-    h("div", {class: "drawings"}, [learning(learned), losses(learned), kept(learned), gained(learned)].filter(Boolean)),
+    h("div", {class: "drawings"}, [learning(learned), keeping(learned), losses(learned), gained(learned), kept(learned)].filter(Boolean)),
     learned.filter((arm) => arm.report.why).map((arm) => h("p", {class: "soft"}, `${arm.name}: ${arm.report.why}`)));
 }
 
@@ -39,15 +39,24 @@ function learning(arms) {
     series: arms.map(({name, tone, history}) => ({name, tone, dots: true, points: history.map((epoch) => [epoch.number, epoch.merit])}))});
 }
 
+function keeping(arms) {
+  return drawing("What captions still find, as each learned", {x: EPOCH, y: {}, guides: bound(arms),
+    series: arms.map(({name, tone, history}) => ({name, tone, dots: true, points: history.map((epoch) => [epoch.number, epoch.retention])}))});
+}
+
 function losses(arms) {
   return drawing("Loss, as each learned", {x: EPOCH, y: {}, series: arms.map(({name, tone, history}) =>
     ({name, tone, points: history.filter((epoch) => epoch.loss !== null).map((epoch) => [epoch.number, epoch.loss])}))});
 }
 
 function kept(arms) {
+  return drawing("What captions still find, at each scale", {x: GAMMA, y: {}, guides: bound(arms), series: scaled(arms, (one) => Math.min(one.retention.recall_at_10, one.retention.mrr))});
+}
+
+/** What must be kept, as a line across. */
+function bound(arms) {
   const least = arms.map((arm) => arm.report.plan?.least_retention).find((one) => one !== undefined);
-  return drawing("What golden captions still find, at each scale", {x: GAMMA, y: {format: short}, guides: least === undefined ? [] : [{at: least, name: `least ${short(least)}`}],
-    series: scaled(arms, (one) => Math.min(one.retention.recall_at_10, one.retention.mrr))});
+  return least === undefined ? [] : [{at: least, name: `least ${short(least)}`}];
 }
 
 function gained(arms) {

@@ -1,7 +1,7 @@
 /* Experiments: who is in which arm, whether the arms may be compared, and what has come of it so far. */
 
 import {call, Refusal} from "./api.js";
-import {facts, fill, h, icon, number, percent, when, words} from "./elements.js";
+import {count, facts, fill, h, icon, number, percent, when, words} from "./elements.js";
 import {value} from "./gates.js";
 import {curves, interval, short} from "./plots.js";
 
@@ -47,7 +47,7 @@ export async function showExperiment(view, id) {
     found && ROLES.map(([role, title]) => metrics(title, found.metrics.filter((metric) => metric.role === role))),
     found?.looks && looks(found.looks),
     found?.slices.length > 0 && slices(found.slices));
-  return {title: one.name, pause: REST_MS, summary: h("span", {class: "with-tag"}, tag(one.status), `${method(one)}${found ? `, ${number(Math.floor(found.days))} days` : ""}`)};
+  return {title: one.name, pause: REST_MS, summary: h("span", {class: "with-tag"}, tag(one.status), `${method(one)}${found ? `, ${count(Math.floor(found.days), "day")}` : ""}`)};
 }
 
 /** An experiment whose lists were dropped has no results; everything else is for the page to say. */
@@ -123,13 +123,13 @@ function looks({boundaries, every_days: every, z}) {
     curves({label: "z at each look", series, x: {label: "look", format: String}, y: {}})));
 }
 
-function preference({a, b, lists, units, decided, needed, wins_a: winsA, wins_b: winsB, ties, value: found, low, high, level}) {
+function preference({a, b, lists, units, decided, needed, wins_a: winsA, wins_b: winsB, ties, value: found, low, high, any_time_low: anyLow, any_time_high: anyHigh, level}) {
   const most = Math.max(1, winsA, winsB, ties);
   return h("div", {class: "columns even"}, h("div", {class: "card tally"}, h("h3", {}, `${number(units)} shoppers took something, from ${number(lists)} lists`),
     h("ul", {class: "bars"}, [[a, winsA], [b, winsB], ["both alike", ties]].map(([name, n]) => h("li", {}, h("span", {class: "breaks"}, name), h("progress", {max: String(most), value: String(n), "aria-hidden": "true"}), h("b", {}, number(n))))),
     h("div", {class: "meter-line"}, h("progress", {max: "1", value: Math.min(1, decided / needed).toFixed(3), "aria-label": "Shoppers with a preference"}), h("small", {}, `${number(decided)} of ${number(needed)} shoppers with a preference`))),
   h("div", {class: "card tally"}, h("h3", {}, `Preference, ${percent(level)} interval: all ${a} on the left, all ${b} on the right`), h("p", {class: "big"}, value(found)),
-    Number.isFinite(low) && interval({low, high, found, tone: low > 0 ? "good" : high < 0 ? "bad" : "soft"}, [-0.5, 0.5]), Number.isFinite(low) && h("p", {class: "soft"}, `${short(low)} to ${short(high)}`)));
+    Number.isFinite(low) && interval({low, high, found, tone: low > 0 ? "good" : high < 0 ? "bad" : "soft"}, [-0.5, 0.5]), Number.isFinite(low) && h("p", {class: "soft"}, `${short(low)} to ${short(high)}`, Number.isFinite(anyLow) && `; however often one looks ${short(anyLow)} to ${short(anyHigh)}`)));
 }
 
 function amount(one, unit) {

@@ -145,14 +145,30 @@ function numbers(label, series, xs, x, format) {
       })))))));
 }
 
-/** An interval on the scale `[from, to]` that its table shares, with what is needed: part of a forest plot. */
+/** A number without an interval beside what is needed, on a scale of its own that begins at 0. */
+export function bullet({found, needed, tone}) {
+  const at = (value) => `${((Math.max(0, value) / (Math.max(found, needed, 0) * 1.1 || 1)) * 96 + 2).toFixed(2)}%`;
+  return s("svg", {class: "interval", height: 26, "aria-hidden": "true"}, s("line", {class: `bullet ${tone}`, x1: at(0), x2: at(found), y1: 13, y2: 13}),
+    s("line", {class: "needed", x1: at(needed), x2: at(needed), y1: 5, y2: 21}));
+}
+
+/** Columns, one for each of `values`, with its name below. */
+export function columns({label, values, names}) {
+  const most = Math.max(...values, 1e-9);
+  return h("div", {class: "histogram", role: "img", "aria-label": `${label}: ${values.map((value, i) => `${names[i]} ${short(value)}`).join(", ")}`},
+    values.map((value, i) => h("div", {class: "bin"}, s("svg", {height: 72, "aria-hidden": "true"}, s("title", {}, `${names[i]}: ${short(value)}`),
+      s("rect", {x: "10%", width: "80%", y: 72 - (value / most) * 70, height: (value / most) * 70, rx: 3})), h("small", {}, names[i]))));
+}
+
+/** An interval, or a number alone, on the scale `[from, to]` that its table shares, with what is needed. */
 export function interval({low, high, found, needed, tone}, [from, to]) {
   const at = (value) => `${(Math.min(1, Math.max(0, (value - from) / (to - from))) * 96 + 2).toFixed(2)}%`;
   const within = (value) => typeof value === "number" && value >= from && value <= to;
-  return s("svg", {class: "interval", height: 26, role: "img", "aria-label": `from ${short(low)} to ${short(high)}`},
+  const known = Number.isFinite(low) && Number.isFinite(high);
+  return s("svg", {class: "interval", height: 26, role: "img", "aria-label": known ? `from ${short(low)} to ${short(high)}` : short(found)},
     within(0) && s("line", {class: "zero", x1: at(0), x2: at(0), y1: 0, y2: 26}),
     within(needed) && needed !== 0 && s("line", {class: "needed", x1: at(needed), x2: at(needed), y1: 2, y2: 24}),
-    s("line", {class: `whisker ${tone}`, x1: at(low), x2: at(high), y1: 13, y2: 13}),
+    known && s("line", {class: `whisker ${tone}`, x1: at(low), x2: at(high), y1: 13, y2: 13}),
     s("rect", {class: `point ${tone}`, x: at(found), y: 9, width: 8, height: 8, transform: "translate(-4 0)"}));
 }
 

@@ -9,6 +9,7 @@ import {Events, showCollected} from "./events.js";
 import {guarded, say, sheet, watch} from "./frame.js";
 import {showKeys} from "./keys.js";
 import {Pictures} from "./pictures.js";
+import {showLearning} from "./waits.js";
 
 const LOOK_MS = 10000;
 const GLANCE_MS = 2500;
@@ -29,6 +30,7 @@ async function look() {
   showHistory($(".history-body"), generations, builds, {back, promote});
   showKeys($(".keys"), setup.keys);
   showCollected($(".collected"), setup);
+  showLearning($(".learning"), setup.learning);
   await Promise.all([events.show(), deliveries.show(setup.webhooks), pictures.show()]);
 }
 
