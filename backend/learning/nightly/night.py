@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from sqlalchemy.orm import Session, sessionmaker
 
@@ -19,8 +19,10 @@ from backend.learning.nightly.runs import find_night, tell
 from backend.queue import Queue
 from backend.settings import Settings
 
-LOG = "log"
-"""Folder, in that of a night, of what shoppers did: it does not outlive the night."""
+T = TypeVar("T")
+
+LOG, ITEMS = "log", "items"
+"""Folders, in that of a night, of what shoppers did and of the catalogue: neither outlives the night."""
 
 KEPT_NIGHTS = 30
 """Nights whose arms are kept."""
@@ -64,12 +66,15 @@ class Night:
         number: of its row.
         works: what the process has.
         check: raises where the lock of the night was lost.
+        step: that it is at.
+        opened: artifacts that were read, for the steps of this process.
     """
 
     number: int
     works: Works
     check: Callable[[], None]
     step: str = ""
+    opened: dict[str, Any] = field(default_factory=dict, repr=False)
     _told_at: float = field(default=0.0, repr=False)
 
     @property
@@ -123,14 +128,22 @@ class Night:
         """Whether an artifact is there."""
         return (self.folder / name).exists()
 
+    def once(self, name: str, read: Callable[[], T]) -> T:
+        """What ``read`` gave at the first call, for as long as this process works on the night."""
+        if name not in self.opened:
+            self.opened[name] = read()
+        return cast(T, self.opened[name])
+
     def clear(self) -> None:
         """Remove every artifact."""
+        self.opened.clear()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def tidy(self) -> None:
         """Remove what shoppers did, of this night and of those before it, and the arms of nights long ago."""
         nights = sorted(int(one.name) for one in self.folder.parent.glob("[0-9]*"))
         for number in nights:
-            shutil.rmtree(self.folder.parent / str(number) / LOG, ignore_errors=True)
+            for name in (LOG, ITEMS):
+                shutil.rmtree(self.folder.parent / str(number) / name, ignore_errors=True)
         for number in nights[:-KEPT_NIGHTS]:
             shutil.rmtree(self.folder.parent / str(number), ignore_errors=True)
