@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 from backend.commands import (
     builds,
     captions,
+    compare,
     demo,
     doctor,
     encoder,
@@ -43,6 +44,7 @@ COMMANDS: tuple[ModuleType, ...] = (
     evaluate,
     evaluate_adapters,
     builds,
+    compare,
     imports,
     shop,
     train,

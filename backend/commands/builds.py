@@ -110,7 +110,7 @@ def show(
 
     table = Table(show_header=False)
     with opened() as stores, session_scope(stores.sessions) as session:
-        shown = GenerationRead.of(one_generation(session, _number(name)))
+        shown = GenerationRead.of(one_generation(session, number_of(name)))
     for field, value in _flat(shown.model_dump(mode="json")):
         table.add_row(field, value)
     Console().print(table)
@@ -125,7 +125,7 @@ def promote(
     from backend.generations.promote import go_live
     from backend.queue import ADVANCE_BUILDS
 
-    number = _number(name)
+    number = number_of(name)
     with opened() as stores, session_scope(stores.sessions) as session:
         go_live(session, number, actor=ACTOR)
         stores.queue.nudge_after_commit(session, ADVANCE_BUILDS)
@@ -155,7 +155,12 @@ def read_builds(stores: Stores, session: "Session") -> "list[BuildRead]":
     return [read_build(session, build, used.get(build.id, [])) for build in read(session, SHOWN)]
 
 
-def _number(name: str) -> int:
+def number_of(name: str) -> int:
+    """``g7`` -> 7.
+
+    Raises:
+        NotFound: it is no generation's name.
+    """
     from backend.errors import NotFound
 
     if not name.removeprefix("g").isdecimal():

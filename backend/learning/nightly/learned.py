@@ -77,6 +77,7 @@ def _trained(night: Night, name: str) -> TrainedArm:
     if kept is not None:
         return kept
     passes = ""
+    folder.mkdir(parents=True, exist_ok=True)
 
     def on_epoch(seed: int, epoch: ClickEpoch) -> None:
         nonlocal passes
@@ -85,6 +86,7 @@ def _trained(night: Night, name: str) -> TrainedArm:
     arm = train_arm(
         problem_of(night),
         name,
+        night.works.plan,
         seed=night.row.seed,
         checkpoint=folder / name,
         on_epoch=on_epoch,

@@ -16,6 +16,7 @@ from backend.generations.models import EncoderRecord
 from backend.learning.adapter_data import Encode, Told
 from backend.learning.models import NightlyRun
 from backend.learning.nightly.runs import find_night, tell
+from backend.ml.click_training.plan import ClickPlan
 from backend.queue import Queue
 from backend.settings import Settings
 
@@ -46,6 +47,7 @@ class Works:
         encoder: opens what encodes the texts of queries.
         stop: whether the process shuts down.
         told: told what is under way, beside the rows.
+        plan: how arms are trained.
         moment: told of each step by name when it has ``begun``, is ``made``, and ``done``: noted for good.
     """
 
@@ -55,6 +57,7 @@ class Works:
     encoder: Callable[[EncoderRecord], Encode]
     stop: Callable[[], bool] = lambda: False
     told: Told = lambda _what, _done, _total: None
+    plan: ClickPlan = field(default_factory=ClickPlan)
     moment: Callable[[str, str], None] = lambda _step, _moment: None
 
 
