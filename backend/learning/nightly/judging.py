@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from backend.learning.nightly.learned import ARM_LIST, FOLDER, past_of
-from backend.learning.nightly.learning_from import problem_of, production_of
+from backend.learning.nightly.learned import ARM_LIST, FOLDER
+from backend.learning.nightly.learning_from import problem_of, production_of, propensities_of
 from backend.learning.nightly.night import Night
 from backend.learning.nightly.work import Made
 from backend.learning.thresholds import thresholds_of
@@ -28,11 +28,10 @@ def gates(night: Night) -> Made:
     thresholds = thresholds_of(night.works.settings)
     evidence = Evidence(
         log=problem.log,
-        propensities=night.read_json("propensities.json"),
+        propensities=propensities_of(night),
         golden=_golden(problem.captions),
         production=_ranker(problem, problem.production, problem.items),
         frozen=_ranker(problem, QueryHeads(), problem.frozen_items),
-        past=past_of(night),
     )
     candidates = [_candidate(problem, arm) for arm in arms if arm is not None]
     verdict = judge_night(evidence, candidates, thresholds, seed=night.row.seed, told=night.told).to_json()

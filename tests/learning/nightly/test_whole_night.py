@@ -64,7 +64,7 @@ def test_a_night_of_few_clicks_ends_with_an_honest_no(works: Works, sessions: se
         "desktop grid of 4, text",
         "mobile list, text",
     }
-    assert generations(sessions) == ["live"]
+    assert set(generations(sessions)[1:]) <= {"rejected"}, "the best arm, without its heads"
     left = {path.name for path in (works.settings.home / "nights" / "1").iterdir()}
     assert left == {"arms", "arms.json", "gates.json", "propensities.json"}, "what shoppers did is gone"
 
