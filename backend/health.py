@@ -14,6 +14,7 @@ from backend.access.provided import lookup
 from backend.access.visitors import is_visitor
 from backend.errors import AppError, Forbidden, Unavailable
 from backend.generations.backlog import count_due
+from backend.learning.nightly.gauges import observe_nights
 from backend.logs import get_logger
 
 log = get_logger(__name__)
@@ -113,4 +114,5 @@ def get_metrics(request: Request, session: SessionDep) -> Response:
         raise Forbidden("metrics are for this machine and for admin keys", expected="an admin key")
     for what, count in count_due(session).items():
         DUE.labels(what).set(count)
+    observe_nights(session)
     return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)

@@ -1,5 +1,6 @@
 """``morelike nightly``: learn from what shoppers did, now; how far it is; what came of it."""
 
+import math
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -31,6 +32,9 @@ def register(app: typer.Typer) -> None:
 @nights.command("run")
 def run(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Learn and judge, and change nothing.")] = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Say what a night would do and what its gates wait for, and do nothing.")
+    ] = False,
     item_heads: Annotated[
         bool | None, typer.Option(help="Let heads of items learn, too; without this, where their time has come.")
     ] = None,
@@ -42,6 +46,9 @@ def run(
 
     asked = NightAsked(ACTOR, None, dry_run, item_heads, window_days, seed)
     with opened() as stores:
+        if explain:
+            _explain(stores, asked)
+            return
         say(_worked_on(stores, asked))
 
 
@@ -147,6 +154,27 @@ def _worked_on(stores: Stores, asked: "NightAsked") -> "NightlyRun":
     return run
 
 
+def _explain(stores: Stores, asked: "NightAsked") -> None:
+    from rich.console import Console
+
+    from backend.db import session_scope
+    from backend.learning.nightly.explain import explain_night
+
+    with session_scope(stores.sessions) as session:
+        found = explain_night(session, stores.settings, asked)
+    run = found.run
+    typer.echo(f"It would learn from {found.lists:,} lists since {run.window_from:%Y-%m-%d %H:%M} UTC,")
+    typer.echo(f"with {found.satisfied:,} products that shoppers stayed on, kept or bought, in these arms:")
+    typer.echo(f"{', '.join(found.arms)}; against g{run.production_id}, which is live.")
+    if run.options["identity"]:
+        typer.echo(f"g{run.production_id} has learned from rows that were erased since: nothing is carried on from it.")
+    waits = _waits([one.to_json() for one in found.waits])
+    if waits is None:
+        typer.echo("Every gate has enough to decide by, as far as counts tell.")
+    else:
+        Console().print(waits)
+
+
 def _works(stores: Stores, told: Any) -> "Works":
     from backend.learning.nightly.night import Works
 
@@ -188,12 +216,23 @@ def _gates(verdict: dict[str, Any]) -> "list[Any]":
             asked = {"least": "at least ", "most": "at most "}.get(check["sense"], "") + _plain(check["expected"])
             table.add_row(check["name"], _plain(check["found"]), asked if check["expected"] is not None else "", passed)
         tables.append(table)
-    if waits := verdict.get("waits", []):
-        table = Table("gate", "waits for", "found", "needed", title="What the gates wait for", **look)
-        for one in waits:
-            table.add_row(one["gate"], one["what"], _plain(one["found"]), _plain(one["needed"]))
-        tables.append(table)
-    return tables
+    waits = _waits(verdict.get("waits", []))
+    return tables if waits is None else [*tables, waits]
+
+
+def _waits(waits: list[dict[str, Any]]) -> Any:
+    """A table of what the gates wait for, and how long that takes at this rate; None where they wait for nothing."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    if not waits:
+        return None
+    look: dict[str, Any] = {"box": SIMPLE_HEAD, "show_edge": False, "pad_edge": False}
+    table = Table("gate", "waits for", "found", "needed", "days", title="What the gates wait for", **look)
+    for one in waits:
+        days = math.ceil((one["needed"] - one["found"]) / one["per_day"]) if one["per_day"] else None
+        table.add_row(one["gate"], one["what"], _plain(one["found"]), _plain(one["needed"]), _plain(days))
+    return table
 
 
 def _plain(value: Any) -> str:

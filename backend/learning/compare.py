@@ -161,6 +161,5 @@ _ASKED = text("""
 """)
 
 _SAID = text("""
-    SELECT text FROM captions WHERE error IS NULL GROUP BY text HAVING count(DISTINCT product) = 1
-    ORDER BY md5(text) LIMIT :most
+    SELECT text FROM captions WHERE error IS NULL GROUP BY text ORDER BY md5(text) LIMIT :most
 """)

@@ -62,8 +62,25 @@ def begin_night(session: Session, settings: Settings, asked: NightAsked, now: da
         NightRunning: one is under way, or has been for this night of the schedule.
         Conflict: nothing is live.
     """
-    now = now or datetime.now(UTC)
     session.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _BEGIN_LOCK})
+    run = planned_night(session, settings, asked, now)
+    run.id = session.scalars(select(func.nextval(func.pg_get_serial_sequence("nightly_runs", "id")))).one()
+    run.seed = run.id if asked.seed is None else asked.seed
+    session.add(run)
+    session.flush()
+    session.add_all(NightlyStep(run_id=run.id, name=name, place=place) for place, name in enumerate(STEPS))
+    record(session, actor=asked.actor, action="night.begun", subject=f"n{run.id}", details={"dry_run": asked.dry_run})
+    return run
+
+
+def planned_night(session: Session, settings: Settings, asked: NightAsked, now: datetime | None = None) -> NightlyRun:
+    """The row of the night that would be begun, without its number; it is not kept.
+
+    Raises:
+        NightRunning: one is under way, or has been for this night of the schedule.
+        Conflict: nothing is live.
+    """
+    now = now or datetime.now(UTC)
     running = running_night(session)
     if running is not None:
         raise NightRunning("One night is worked on at a time: wait for it, or cancel it.", found=f"n{running.id}")
@@ -72,15 +89,12 @@ def begin_night(session: Session, settings: Settings, asked: NightAsked, now: da
     live = live_generation(session)
     if live is None:
         raise Conflict("Nothing is live yet that could learn.", expected="a catalogue: `morelike import`")
-    number = session.scalars(select(func.nextval(func.pg_get_serial_sequence("nightly_runs", "id")))).one()
     days = settings.nightly_window_days if asked.window_days is None else asked.window_days
-    run = NightlyRun(
-        id=number,
+    return NightlyRun(
         night=asked.night,
         dry_run=asked.dry_run,
         item_heads=_items_due(session, settings, now) if asked.item_heads is None else asked.item_heads,
         actor=asked.actor[:120],
-        seed=number if asked.seed is None else asked.seed,
         window_from=now - timedelta(days=days),
         window_to=now,
         production_id=live.id,
@@ -89,11 +103,6 @@ def begin_night(session: Session, settings: Settings, asked: NightAsked, now: da
         state="running",
         reason="",
     )
-    session.add(run)
-    session.flush()
-    session.add_all(NightlyStep(run_id=run.id, name=name, place=place) for place, name in enumerate(STEPS))
-    record(session, actor=asked.actor, action="night.begun", subject=f"n{run.id}", details={"dry_run": asked.dry_run})
-    return run
 
 
 def cancel_night(session: Session, number: int, *, actor: str) -> NightlyRun:

@@ -1,15 +1,18 @@
 """The first three steps of a night: what shoppers did, what they looked at, and what is learned from it."""
 
+from typing import Any
+
 from sqlalchemy import select
 
 from backend.db import session_scope
 from backend.learning.click_logs.collect import collect
 from backend.learning.models import NightlyRun
+from backend.learning.nightly.arms import arms_tonight
 from backend.learning.nightly.learning_from import PROPENSITIES, log_of, problem_of, production_of
 from backend.learning.nightly.night import LOG, Night
 from backend.learning.nightly.work import Made
 from backend.ml.click_training.arm_files import described, load_arm, save_arm
-from backend.ml.click_training.plan import ARMS, ClickEpoch, TrainedArm
+from backend.ml.click_training.plan import ClickEpoch, TrainedArm
 from backend.ml.click_training.train import train_arm
 from backend.ml.clicks.context_propensities import ContextPropensities
 from backend.ml.clicks.contexts import ContextOptions, estimate_contexts
@@ -37,7 +40,7 @@ def propensities(night: Night) -> Made:
     """How likely each place of each layout is looked at."""
     night.told("Propensities", 0, 1)
     options = ContextOptions(seed=night.row.seed)
-    found = estimate_contexts(log_of(night), options, [ContextPropensities.from_json(one) for one in past_of(night)])
+    found = estimate_contexts(log_of(night), options, past_of(night))
     kept = found.to_json()
     night.write_json(PROPENSITIES, kept)
     result = {"contexts": len(found.contexts), "clicks": round(found.clicks), "trusted": found.trusted}
@@ -52,22 +55,22 @@ def training(night: Night) -> Made:
     return Made({arm.name: arm.gamma for arm in arms}, {"arms": {arm.name: described(arm) for arm in arms}})
 
 
-def arms_tonight(run: NightlyRun) -> list[str]:
-    """Names of the arms: those that begin from what is live, or, where that must be forgotten, the others."""
-    if run.options.get("identity"):
-        return [name for name, arm in ARMS.items() if arm.fresh]
-    chosen = [name for name, arm in ARMS.items() if not (arm.fresh or arm.items)]
-    chosen += [name for name, arm in ARMS.items() if arm.fresh and run.options.get("challenger")]
-    return chosen + [name for name, arm in ARMS.items() if arm.items and run.item_heads]
-
-
-def past_of(night: Night) -> list[dict[str, object]]:
+def past_of(night: Night) -> list[ContextPropensities]:
     """Propensities of the nights before, the newest first."""
     with session_scope(night.works.sessions) as session:
         before = select(NightlyRun.report["propensities"]).where(
             NightlyRun.id < night.number, NightlyRun.state == "done", NightlyRun.report.has_key("propensities")
         )
-        return list(session.scalars(before.order_by(NightlyRun.id.desc()).limit(REMEMBERED)))
+        kept = session.scalars(before.order_by(NightlyRun.id.desc()).limit(REMEMBERED)).all()
+    return [found for one in kept if (found := _as_of_now(one)) is not None]
+
+
+def _as_of_now(kept: dict[str, Any]) -> ContextPropensities | None:
+    """What a night kept; None where another version of this program kept other things."""
+    try:
+        return ContextPropensities.from_json(kept)
+    except (KeyError, TypeError):
+        return None
 
 
 def _trained(night: Night, name: str) -> TrainedArm:
