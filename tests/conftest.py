@@ -30,7 +30,7 @@ settings.register_profile(
 settings.load_profile("repeatable")
 
 # what a test asks for is what it sees, unless it is a test of those who see something else
-os.environ |= {"MORELIKE_HOLDOUT_SHARE": "0", "MORELIKE_EXPLORATION_SHARE": "0"}
+os.environ |= {f"MORELIKE_{of}_SHARE": "0" for of in ("HOLDOUT", "EXPLORATION", "GUARD")}
 
 
 class Together(LoadScopeScheduling):

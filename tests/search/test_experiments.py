@@ -104,6 +104,56 @@ def test_each_shopper_is_answered_by_their_arm_and_the_list_says_so(
     assert f"g{kept.generation_id}" == generations[1]
 
 
+def test_what_shoppers_do_in_each_arm_is_in_the_results(
+    client: TestClient, running: dict[str, Any], shop_keys: Keys
+) -> None:
+    arms = []
+    for shopper in SHOPPERS:
+        found = answered(client, shopper_id=shopper)
+        arms.append(found["experiments"].get(running["id"]))
+        if arms[-1] == "heads":
+            satisfy(client, found["query_id"], ids(found)[0], shopper)
+    read = client.get(f"/v1/experiments/{running['id']}/results", headers=shop_keys.admin).json()
+    assert [arm["queries"] for arm in read["arms"]] == [arms.count("control"), arms.count("heads")]
+    assert read["sample_ratio"]["found"] == [arms.count("control"), arms.count("heads")]
+    assert [arm["value"] for arm in read["metrics"][0]["arms"]] == [0, 1]
+    assert all(arm["value"] > 0 for arm in read["metrics"][-1]["arms"])  # milliseconds
+    draft = {"name": "never begun", "layer": "ui", "arms": [{"name": "a"}, {"name": "b"}]}
+    made = client.post("/v1/experiments", headers=shop_keys.admin, json=draft).json()
+    refused = client.get(f"/v1/experiments/{made['id']}/results", headers=shop_keys.admin)
+    assert (refused.status_code, refused.json()["type"]) == (409, "urn:morelike:problem:never-ran")
+    assert client.get(f"/v1/experiments/{made['id']}/results", headers=shop_keys.server).status_code == 403
+
+
+def test_what_shoppers_take_from_interleaved_lists_is_in_the_results(
+    client: TestClient, shop: Shop, shop_keys: Keys, generations: tuple[str, str]
+) -> None:
+    arms = [{"name": "now", "generation": generations[0]}, {"name": "heads", "generation": generations[1]}]
+    asked = {"name": "drafts", "method": "interleave", "arms": arms}
+    made = client.post("/v1/experiments", headers=shop_keys.admin, json=asked).json()["id"]
+    client.post(f"/v1/experiments/{made}/start", headers=shop_keys.admin)
+    wait_for(lambda: made in arm_in(client, SHOPPERS[0]), "the process follows")
+    for shopper in SHOPPERS:
+        found = answered(client, shopper_id=shopper)
+        with session_scope(shop.sessions) as session:
+            (coins,) = session.scalars(select(ServedList.coins).where(ServedList.query_id == found["query_id"])).all()
+        assert coins is not None
+        satisfy(client, found["query_id"], ids(found)[coins["teams"].index("B")], shopper)
+    read = client.get(f"/v1/experiments/{made}/results", headers=shop_keys.admin).json()["interleaving"]
+    client.post(f"/v1/experiments/{made}/stop", headers=shop_keys.admin)
+    assert (read["lists"], read["wins_a"], read["wins_b"], read["ties"]) == (len(SHOPPERS), 0, len(SHOPPERS), 0)
+    assert (read["value"], read["decided"]) == (0.5, len(SHOPPERS))
+
+
+def satisfy(client: TestClient, query_id: str, product: str, shopper: str) -> None:
+    """A click, and a minute on the product's page."""
+    did = {"query_id": query_id, "product_id": product, "shopper_id": shopper}
+    events = [{"type": "click"} | did, {"type": "dwell", "dwell_ms": 60_000} | did]
+    named = [{"message_id": f"{query_id} {one['type']}"} | one for one in events]
+    sent = client.post("/v1/events", json=named, headers={"User-Agent": "Firefox"})
+    assert sent.json()["accepted"] == 2, sent.text
+
+
 def test_every_process_and_one_started_anew_assign_alike(
     client: TestClient, running: dict[str, Any], shop_settings: Settings, shop_keys: Keys
 ) -> None:
