@@ -34,6 +34,7 @@ from backend.catalog.webhooks.inbox import Inbox, secrets_by_source
 from backend.db import connect, session_factory
 from backend.demo.learn import routes as learn
 from backend.demo.learn.diary import Diary
+from backend.demo.learn.lists import Lists
 from backend.demo.learn.measuring import Measuring
 from backend.demo.learn.play import Player
 from backend.events import routes as events
@@ -159,9 +160,10 @@ async def _make_components(app: FastAPI, settings: Settings, closing: AsyncExitS
     queue = Queue(redis_url)
     measuring = Measuring(settings.home, sessions, holder, encoders)
     diary = Diary(settings.home / "demo-learn" / "diary.json")
-    player = Player(settings, sessions, queue, holder, measuring, diary)
+    lists = Lists(searcher, holder, measuring)
+    player = Player(settings, sessions, queue, holder, lists, diary)
     closing.callback(player.close)
-    provide(app, measuring, player)
+    provide(app, lists, player)
     tally = closing.enter_context(EventTally(sessions))
     provide(app, settings, sessions, queue, BlobStore(settings.blob_dir), *_door(settings, queue, closing))
     provide(app, tally, HasherHolder(sessions))

@@ -4,6 +4,7 @@ from typing import Any
 
 from backend.demo.shoppers.session import PAGE
 from backend.ml.clicks.adversaries import Honest
+from backend.ml.clicks.click_log import Context as CountedContext
 from backend.ml.clicks.examination import examined_share
 from backend.ml.clicks.worlds import Context, World
 
@@ -38,6 +39,17 @@ def curves(world: World, estimated: dict[str, Any]) -> list[dict[str, Any]]:
         told = {name: one.get(name) for name in ("name", "clicks", "lists", "trusted", "pooled_with")}
         found.append(told | drawn | {"planted": planted})
     return found
+
+
+def planted_curves(world: World) -> list[dict[str, Any]]:
+    """Each context of a world before any night, as :func:`curves` has them; those of most shoppers first."""
+    honest = [one for one in world.populations if isinstance(one.shopper, Honest)]
+    found: dict[tuple[str, str, int], dict[str, Any]] = {}
+    for one in sorted(honest, key=lambda population: -population.share):
+        at = (one.context.device, one.context.layout, one.context.columns)
+        name = CountedContext(one.context.device, one.context.layout, one.context.columns, "text").name
+        found.setdefault(at, {"name": name, "planted": planted_curve(world, *at)})
+    return list(found.values())
 
 
 def _is_at(context: Context, device: str, layout: str, columns: int) -> bool:

@@ -1,5 +1,6 @@
 """What each generation and each arm of a night is worth by planted truth, for the crowd of a scenario."""
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,7 @@ class Measuring:
         self._products = 0
         self._planted: dict[str, Planted] = {}
         self._benches: dict[tuple[str, str], Bench] = {}
+        self._frozen: dict[tuple[str, str], dict[str, float]] = {}
         self._shown: dict[tuple[str, str], tuple[str, str | None]] = {}
 
     @property
@@ -70,16 +72,25 @@ class Measuring:
             self._planted[scenario.world] = Planted(scenario.crowd(1, products=self.products))
         return self._planted[scenario.world]
 
-    def shown(self, scenario: Scenario) -> tuple[str, str | None]:
-        """The search to show of a scenario, and the product to follow."""
+    def shown(self, scenario: Scenario, served: Callable[[str], Sequence[str]]) -> tuple[str, str | None]:
+        """The search to show of a scenario, and the product to follow.
+
+        Args:
+            scenario: what is played.
+            served: ids of the list of a search in night 0.
+        """
         key = scenario.world, self._holder.current.encoder_id
         if key not in self._shown:
-            self._shown[key] = self._bench(scenario, self._holder.current).shown(PLACES, ROW)
+            ids = [f"demo-{number:05d}" for number in range(1, self.products + 1)]
+            self._shown[key] = self.planted(scenario).shown(ids, served, ROW)
         return self._shown[key]
 
     def frozen(self, scenario: Scenario) -> dict[str, float]:
         """What the encoder alone is worth."""
-        return self._bench(scenario, self._holder.current).worth(QueryHeads()).to_json()
+        key = scenario.world, self._holder.current.encoder_id
+        if key not in self._frozen:
+            self._frozen[key] = self._bench(scenario, self._holder.current).worth(QueryHeads()).to_json()
+        return self._frozen[key]
 
     def live(self, scenario: Scenario, generation_id: int) -> dict[str, float]:
         """What a generation is worth."""

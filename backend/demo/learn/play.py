@@ -11,7 +11,8 @@ from backend.demo.learn import nights
 from backend.demo.learn.crowd_process import CrowdProcess, Shopping
 from backend.demo.learn.curves import curves
 from backend.demo.learn.diary import Diary, NightPlayed, Played, now
-from backend.demo.learn.measuring import Measuring, of_night
+from backend.demo.learn.lists import Lists
+from backend.demo.learn.measuring import of_night
 from backend.demo.learn.scenarios import NIGHTS, SCENARIOS, Scenario, scenario
 from backend.errors import AppError, Conflict
 from backend.experiments.pins import pin, without_heads
@@ -45,7 +46,7 @@ class Player:
         sessions: PostgreSQL.
         queue: nudges the worker.
         holder: what serves here.
-        measuring: knows the planted truth.
+        lists: asks generations, and knows the planted truth.
         diary: what was played.
     """
 
@@ -55,14 +56,15 @@ class Player:
         sessions: sessionmaker[Session],
         queue: Queue,
         holder: ServingHolder,
-        measuring: Measuring,
+        lists: Lists,
         diary: Diary,
     ) -> None:
         self._settings = settings
         self._sessions = sessions
         self._queue = queue
         self._holder = holder
-        self._measuring = measuring
+        self._lists = lists
+        self._measuring = lists.measuring
         self.diary = diary
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -143,7 +145,7 @@ class Player:
                 raise Conflict("nothing is live yet that could learn", expected="the demo shop: `morelike demo`")
             nights.serve_again(session, first)
         self._served(first)
-        text, product_id = self._measuring.shown(chosen)
+        text, product_id = self._lists.shown(chosen, first)
         frozen = self._measuring.frozen(chosen)
         play = Played(chosen.name, now(), first, text, product_id, {"frozen": frozen, "live": frozen})
         self._keep(play)

@@ -11,19 +11,17 @@ from backend.access.callers import Caller, Scope
 from backend.access.dependencies import AdminCaller, SessionsDep, SettingsDep, StorefrontCaller
 from backend.access.provided import provided
 from backend.assets import Asset, Packing, SeenTag, asset, send, send_page
-from backend.demo.learn.measuring import Measuring
+from backend.demo.learn.lists import Lists
 from backend.demo.learn.play import Player
 from backend.demo.learn.scenarios import scenario
-from backend.demo.learn.showing import results, state
+from backend.demo.learn.showing import state
 from backend.errors import Forbidden, NotFound
-from backend.generations.serving import ServingHolder
-from backend.search.answers import SearcherDep, as_json
+from backend.search.answers import as_json
 
 STATIC = Path(__file__).parent / "static"
 
 PlayerDep = Annotated[Player, Depends(provided(Player))]
-MeasuringDep = Annotated[Measuring, Depends(provided(Measuring))]
-HolderDep = Annotated[ServingHolder, Depends(provided(ServingHolder))]
+ListsDep = Annotated[Lists, Depends(provided(Lists))]
 
 
 class NoDemo(NotFound):
@@ -86,27 +84,25 @@ class NightWanted(BaseModel):
 def get_state(
     _caller: AdminCaller,
     player: PlayerDep,
-    measuring: MeasuringDep,
+    lists: ListsDep,
     sessions: SessionsDep,
     name: Annotated[str | None, Query(alias="scenario")] = None,
     since: Annotated[int, Query(ge=0)] = 0,
 ) -> Response:
     """How far everything is: what the page draws."""
-    return as_json(state(player, measuring, sessions, name, since))
+    return as_json(state(player, lists, sessions, name, since))
 
 
 @router.get("/results")
 def get_results(
     _caller: AdminCaller,
-    searcher: SearcherDep,
-    holder: HolderDep,
-    measuring: MeasuringDep,
+    lists: ListsDep,
     name: Annotated[str, Query(alias="scenario")],
     generation: Annotated[int, Query(ge=1)],
     text: Annotated[str, Query(min_length=1, max_length=200)],
 ) -> Response:
     """A search as one generation serves it; nothing of it is recorded."""
-    return as_json(results(searcher, holder, measuring, scenario(name), generation, text))
+    return as_json(lists.page(scenario(name), generation, text))
 
 
 @router.post("/nights", status_code=202)

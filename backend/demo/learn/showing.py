@@ -1,76 +1,30 @@
-"""What the page shows: the state of a scenario, and lists as a generation really serves them."""
+"""What the page shows of a scenario: its play, who shops, and how far the night is."""
 
-import time
 from typing import Any
 
 from sqlalchemy.orm import Session, sessionmaker
 
 from backend.db import session_scope
 from backend.demo.learn import nights
+from backend.demo.learn.curves import planted_curves
 from backend.demo.learn.diary import Played
-from backend.demo.learn.measuring import PLACES, Measuring
+from backend.demo.learn.lists import Lists
 from backend.demo.learn.play import Player
 from backend.demo.learn.scenarios import NIGHTS, SCENARIOS, Scenario, scenario
-from backend.errors import Conflict
-from backend.experiments.assignment import LIVE
 from backend.experiments.pins import without_heads
-from backend.generations.serving import ServingHolder
-from backend.search.asked import list_served
-from backend.search.filters import SearchFilters
-from backend.search.lists import Ask
-from backend.search.pipeline import Searcher, Wanted
-from backend.search.query_vectors import Question
-from backend.search.schemas import SearchRequest
 
 AT_ONCE = 14
 """Lists that a page is told of at a time: more dots than eyes can follow are none."""
 
 
-class GenerationGone(Conflict):
-    """A generation cannot serve any more."""
-
-    title = "Generation gone"
-
-
-def results(
-    searcher: Searcher, holder: ServingHolder, measuring: Measuring, chosen: Scenario, generation_id: int, words: str
-) -> dict[str, Any]:
-    """The first page of a search as a generation serves it, not recorded; each hit with its planted grade, if any.
-
-    Raises:
-        GenerationGone: it cannot serve.
-    """
-    serving = holder.pinned(generation_id)
-    if serving.generation_id != generation_id:
-        raise GenerationGone("this generation does not serve any more", found=f"g{generation_id}")
-    request = SearchRequest(text=words, limit=PLACES)
-    ask = Ask(Question(request.text, None, None), SearchFilters())
-    served = list_served(serving, request, ask, searcher.hasher, LIVE)
-    answer = searcher.serve(serving, ask, served, Wanted(PLACES, (), time.perf_counter(), kept=False))
-    grades = measuring.meant(chosen, words, [hit["product_id"] for hit in answer["hits"]])
-    hits = [
-        {
-            "product_id": hit["product_id"],
-            "title": hit["product"]["title"],
-            "caption": next(iter(hit["product"]["captions"]), ""),
-            "image": hit["product"]["image"],
-            "price": hit["product"]["price"],
-            "currency": hit["product"]["currency"],
-            "grade": None if grades is None else grades[place],
-        }
-        for place, hit in enumerate(answer["hits"])
-    ]
-    return {"generation": f"g{generation_id}", "text": words, "hits": hits}
-
-
 def state(
-    player: Player, measuring: Measuring, sessions: sessionmaker[Session], name: str | None, since: int
+    player: Player, lists: Lists, sessions: sessionmaker[Session], name: str | None, since: int
 ) -> dict[str, Any]:
     """Everything that the page draws of one scenario, by default of the one that was played last.
 
     Args:
         player: who plays.
-        measuring: knows what to show of a scenario that was not played yet.
+        lists: knows what to show of a scenario that was not played yet.
         sessions: PostgreSQL.
         name: of the scenario.
         since: number of the last list that the page was told of.
@@ -84,10 +38,9 @@ def state(
         run_id = play.nights[-1].run_id if play is not None and play.nights else None
         night = nights.look(session, run_id) if run_id is not None else None
     if play is None:
-        text, product_id = measuring.shown(chosen)
-        play = Played(chosen.name, player.began, base or live or 0, text, product_id)
+        play = _ahead(chosen, lists, base or live or 0, player)
     is_played = player.playing == chosen.name
-    shopping = player.shopping if is_played or (player.playing is None and run_id is None) else None
+    shopping = player.shopping if is_played else None
     return {
         "scenarios": [_told(one) for one in SCENARIOS.values()],
         "scenario": chosen.name,
@@ -102,7 +55,16 @@ def state(
         "lists": shopping.since(since, AT_ONCE) if shopping is not None else [],
         "night": night if player.stage != "shopping" or not is_played else None,
         "steps": nights.waiting_steps(),
+        "planted": planted_curves(chosen.planted),
+        "wishes": [one.text for one in lists.measuring.planted(chosen).wishes[:8]],
     }
+
+
+def _ahead(chosen: Scenario, lists: Lists, generation_id: int, player: Player) -> Played:
+    """Night 0 of a scenario that was not played yet."""
+    frozen = lists.measuring.frozen(chosen)
+    truth = {"frozen": frozen, "live": frozen}
+    return Played(chosen.name, player.began, generation_id, *lists.shown(chosen, generation_id), truth)
 
 
 def _told(one: Scenario) -> dict[str, Any]:

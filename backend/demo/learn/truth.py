@@ -84,6 +84,28 @@ class Planted:
     def _by_text(self) -> dict[str, Wish]:
         return {one.text: one for one in self.wishes}
 
+    def shown(self, ids: Sequence[str], served: Callable[[str], Sequence[str]], row: int) -> tuple[str, str | None]:
+        """The search to show, and the product to follow: where what is meant stands behind the first ``row`` places.
+
+        Of the searches that are asked most, the one whose first row could gain most products that are meant; the
+        product is the last one meant of its list.
+
+        Args:
+            ids: of everything that is sold.
+            served: the list of a search as it is before anything was learned.
+            row: places of a row.
+        """
+        best: tuple[int, int, str, str | None] = (0, 0, self.wishes[0].text, None)
+        for wish in self.wishes[:ASKED_OFTEN]:
+            found = served(wish.text)
+            here = np.flatnonzero(self.grades(wish, found) >= MEANT_GRADE)
+            behind = here[here >= 2 * row]
+            if len(behind):
+                meant = int((self.grades(wish, ids) >= MEANT_GRADE).sum())
+                room = min(row, meant) - int((here < row).sum())
+                best = max(best, (room, min(meant, len(found)), wish.text, found[behind[-1]]), key=lambda one: one[:2])
+        return best[2], best[3]
+
     def grades(self, wish: Wish, ids: Sequence[str]) -> NDArray[np.int64]:
         """(k,) grades of products for those who are most."""
         loves = max(self._tastes, key=lambda one: self._tastes[one])
@@ -151,21 +173,3 @@ class Bench:
     def worths(self, arms: Mapping[str, QueryHeads], items: ItemHeads | None = None) -> dict[str, dict[str, float]]:
         """What each of some heads is worth, by name."""
         return {name: self.worth(heads, items).to_json() for name, heads in arms.items()}
-
-    def shown(self, most: int, row: int) -> tuple[str, str | None]:
-        """The search to show, and the product to follow: where what is meant stands behind the first ``row`` places.
-
-        Of the two dozen searches that are asked most, the one whose first row could gain most products that are meant;
-        the product is the last one meant among the first ``most``.
-        """
-        orders = self.orders(QueryHeads(), most=most)
-        best: tuple[int, int, str, str | None] = (0, 0, self._planted.wishes[0].text, None)
-        for wish, order in list(zip(self._planted.wishes, orders, strict=True))[:ASKED_OFTEN]:
-            meant = self._planted.grades(wish, self._gallery.ids) >= MEANT_GRADE
-            here = np.flatnonzero(meant[order])
-            behind = here[here >= row]
-            if len(behind):
-                room = min(row, int(meant.sum())) - int((here < row).sum())
-                followed = self._gallery.ids[int(order[behind[-1]])]
-                best = max(best, (room, min(int(meant.sum()), most), wish.text, followed), key=lambda one: one[:2])
-        return best[2], best[3]

@@ -68,6 +68,7 @@ function draw() {
   say($(".caption"), one.caption);
   say($(".shows"), one.shows);
   if (document.activeElement !== $("#words")) $("#words").value = text ?? state.play.text;
+  fill($("#wishes"), state.wishes.map((value) => h("option", {value})));
   counts();
   fill($(".steps"), steps(state));
   fill($(".gates"), gates(state.night?.verdict));
@@ -124,7 +125,7 @@ function slider() {
 
 function charts() {
   fill($(".worth .plot"), worth(state.play.truth, state.nights, shown()));
-  const curves = [...state.play.nights].reverse().find((one) => one.curves.length && one.number <= Math.max(shown(), 1))?.curves ?? [];
+  const curves = [...state.play.nights].reverse().find((one) => one.curves.length && one.number <= Math.max(shown(), 1))?.curves ?? state.planted;
   const curve = curves.find((one) => one.name === context) ?? curves[0];
   fill($(".contexts"), curves.length > 1 ? curves.map(({name}) => h("button", {type: "button", "aria-pressed": String(name === curve.name), onclick: () => ((context = name), charts())}, name.replace(", text", ""))) : []);
   fill($(".looks .plot"), looks(curve));
