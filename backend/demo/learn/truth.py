@@ -147,7 +147,7 @@ class Bench:
         self._calibration = calibration
         self._rows = planted.rows(gallery.ids)
         self._asked = np.stack([encode(one.text) for one in planted.wishes])
-        unseen = [part_of(f"text:{one.text.casefold()}") != "training" for one in planted.wishes]
+        unseen = [part_of(f"text:{one.text}") != "training" for one in planted.wishes]
         self._unseen = np.array(unseen, dtype=bool)
 
     def orders(self, heads: QueryHeads, items: ItemHeads | None = None, most: int = DEPTH) -> NDArray[np.int64]:

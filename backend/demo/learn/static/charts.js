@@ -34,7 +34,8 @@ export function worth(truth, nights, shown) {
   ];
   for (const name of ["frozen", "naive", "debiased"]) drawing.push(...line(name, points(lines[name], x, y), name === "frozen" ? x(nights) : null));
   for (const [night, value] of lines.live.entries()) if (value !== null) drawing.push(s("circle", {class: "live", cx: x(night), cy: y(value), r: night === shown ? 7 : 5}));
-  drawing.push(...labels(["frozen", "naive", "debiased"].map((name) => [name, last(lines[name])]), y));
+  const named = truth.length > 1 ? ["frozen", "naive", "debiased"] : ["frozen"];
+  drawing.push(...labels(named.map((name) => [name, last(lines[name])]), y));
   const rows = lines.frozen.map((_, night) => [night, ...Object.values(lines).map((line) => line[night]?.toFixed(3) ?? "–")]);
   return [figure("True NDCG@10 by night", drawing), key(), table(["Night", ...Object.keys(lines).map((name) => NAMES[name])], rows)];
 }
