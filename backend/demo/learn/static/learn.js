@@ -139,13 +139,17 @@ async function lists() {
   if (!first) return;
   const a = await served("left", first, words, joins);
   const b = await served("right", last, words, false);
-  if (!a && !b) return;
-  const followed = (text === null ? state.play.product_id : null) ?? you.followed ?? null;
-  const before = drawn.left.hits.findIndex((hit) => hit.product_id === followed);
-  if (a) left.show(drawn.left.hits, followed);
-  right.show(drawn.right.hits, followed, before < 0 ? null : before);
-  left.attention(...shares(state.play.nights.at(-1)?.crowd));
+  if (a || b) arrange(a);
   titles(first, last);
+}
+
+/** Put what was served into the grids. */
+function arrange(leftToo) {
+  const followed = text === null ? state.play.product_id : null;
+  const before = drawn.left.hits.findIndex((hit) => hit.product_id === followed);
+  if (leftToo) left.show(drawn.left.hits, followed);
+  right.show(drawn.right.hits, followed, before < 0 ? null : before);
+  left.attention(...shares(state.shopping ?? state.play.nights.at(-1)?.crowd));
 }
 
 async function served(side, generation, words, recorded) {
