@@ -10,6 +10,7 @@ from types import FrameType
 from rich.console import Console
 
 from backend.embedded import postgres, processes, stores
+from backend.embedded.demo_gates import with_lighter_gates
 from backend.embedded.home import Home, StackError
 from backend.embedded.keys import shown_keys
 from backend.embedded.ports import free_port, require_free
@@ -55,7 +56,7 @@ def _located(settings: Settings, home: Home) -> Settings:
     port = settings.port or free_port()
     require_free(settings.host, port)
     demo = settings.demo or (settings.encoder == "demo" and settings.host in LOOPBACK and not settings.public_url)
-    return settings.model_copy(update={"port": port, "home": home.root, "demo": demo})
+    return with_lighter_gates(settings.model_copy(update={"port": port, "home": home.root, "demo": demo}))
 
 
 def _run(settings: Settings, home: Home, supervisor: Supervisor, terminal: Terminal, prepare: Prepare | None) -> None:

@@ -101,10 +101,18 @@ function runs(one) {
   run.onclick = () => (state.stage === "shopping" ? act("/demo/learn/stop", {}) : act("/demo/learn/nights", {scenario: one.name}));
   const last = state.play.nights.at(-1);
   const sentence = state.stage === "idle" && last?.outcome ? last.sentence || `Night ${last.number}: ${outcome(last.outcome)}.` : "";
-  say($(".verdict"), sentence);
+  const [first, rest] = told_briefly(sentence);
+  say($(".verdict"), first);
   $(".verdict").className = `verdict ${last?.outcome ?? ""}`;
+  fill($(".rest"), rest ? [h("details", {}, h("summary", {}, "All that was found"), h("p", {}, rest))] : []);
   $(".afresh").hidden = busy || !state.play.nights.length || !state.play.continues;
   $(".afresh").onclick = () => act("/demo/learn/nights", {scenario: one.name, afresh: true});
+}
+
+/** The verdict's first sentence, and the rest of it. */
+function told_briefly(sentence) {
+  const [, first, rest] = /^(.{20,}?[.!])\s+(?=[A-Z])(.*)$/s.exec(sentence) ?? [null, sentence, ""];
+  return [first, rest];
 }
 
 function slider() {
