@@ -17,7 +17,7 @@ from backend.demo.learn.play import PINNED_FOR
 from backend.experiments.pins import pin
 from backend.generations.encoders import open_encoder
 from backend.generations.models import EncoderRecord, Generation, IndexBuild
-from backend.learning.models import NightlyRun
+from backend.learning.models import NightlyRun, NightlyStep
 from backend.learning.nightly.night import Works
 from backend.learning.nightly.steps import NIGHT
 from backend.learning.nightly.work import take_up
@@ -225,12 +225,14 @@ def test_a_night_is_played_shoppers_first_and_ends_with_a_sentence_of_its_own(
         worker.join(30)
     with session_scope(house.sessions) as session:
         run = session.scalars(select(NightlyRun)).one()
+        steps = {step.name: step.state for step in session.scalars(select(NightlyStep))}
     assert run.state == "done"
     assert run.outcome == "unchanged"
     said = page.locator(".verdict").text_content()
     assert said
     assert run.reason.startswith(said)
-    expect(page.locator("[data-step=sessions]")).to_have_class("step done")
+    for name, state in steps.items():
+        expect(page.locator(f"[data-step={name}]")).to_have_class(f"step {state}")
     expect(page.locator("#right-title")).to_contain_text("Night 1")
     assert side(page, "left") == side(page, "right")
     assert "shown" in str(page.locator(".counts").text_content())

@@ -57,9 +57,9 @@ _ALL = (
         "biased",
         "Biased clicks",
         WORLDS["pastel"].about,
-        "Clicks pile up where people look. The night works out where they look, takes that out, and learns the taste.",
+        "Clicks pile up where people look. Each night learns with it and without it; what is better goes live.",
         "pastel",
-        600,
+        500,
     ),
     Scenario(
         "few",
