@@ -97,7 +97,7 @@ function runs(one) {
   const busy = state.busy;
   run.disabled = busy && state.stage !== "shopping";
   run.classList.toggle("stops", state.stage === "shopping");
-  say(run, state.stage === "shopping" ? "Send them home" : state.stage === "night" ? "The night is under way" : state.stage === "measuring" ? "Looking up the truth" : busy ? "Another night is under way" : `Run night ${next} live`);
+  say(run, state.stage === "shopping" ? "Send them home" : state.stage === "night" ? "The night is under way" : state.stage === "measuring" ? "Looking up the truth" : busy ? "Another night is under way" : state.play.nights.length && !state.play.continues ? "Begin again at night 0" : `Run night ${next} live`);
   run.onclick = () => (state.stage === "shopping" ? act("/demo/learn/stop", {}) : act("/demo/learn/nights", {scenario: one.name}));
   const last = state.play.nights.at(-1);
   const sentence = state.stage === "idle" && last?.outcome ? last.sentence || `Night ${last.number}: ${outcome(last.outcome)}.` : "";
