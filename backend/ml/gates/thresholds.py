@@ -35,7 +35,7 @@ class Thresholds:
     assumed: float = 0.01
     srm: float = 0.001
     viewport_loss: float = 0.05
-    agreement: float = 0.5
+    agreement: float = 0.51
     suspects: float = 0.05
     retention: float = 0.98
     retention_kind: float = 0.95
