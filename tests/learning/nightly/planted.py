@@ -15,7 +15,7 @@ from backend.learning.nightly.report import report
 from backend.learning.nightly.work import Made, Step
 from backend.queue import Queue
 from backend.settings import Settings
-from tests.fixtures.heads import query_heads
+from tests.fixtures.heads import item_heads, query_heads
 
 SENTENCE = "ips is better."
 PASSED: dict[str, Any] = {"passed": True, "route": "live", "chosen": "ips", "sentence": SENTENCE, "reasons": []}
@@ -28,8 +28,8 @@ REFUSED: dict[str, Any] = PASSED | {
 NONE: dict[str, Any] = REFUSED | {"chosen": "none", "sentence": "No update tonight: nothing is better."}
 
 
-def planted(verdict: dict[str, Any]) -> tuple[Step, ...]:
-    """The steps of a night that comes to ``verdict``; its arm has random heads."""
+def planted(verdict: dict[str, Any], *, items: int | None = None) -> tuple[Step, ...]:
+    """The steps of a night that comes to ``verdict``; its arm has random heads, of items, too, if these have a seed."""
 
     def make(name: str) -> Step:
         def do(night: Night) -> Made:
@@ -43,6 +43,8 @@ def planted(verdict: dict[str, Any]) -> tuple[Step, ...]:
             encoder = live_encoder(session)
         assert encoder is not None
         night.write("arms/ips.safetensors", query_heads(encoder.id, encoder.dim, seed=4))
+        if items is not None:
+            night.write("arms/ips.items.safetensors", item_heads(encoder.id, encoder.dim, seed=items))
         night.write_json("gates.json", verdict)
         return Made({"passed": verdict["passed"]}, {"night": verdict})
 
