@@ -24,6 +24,8 @@ from backend.generations.audit import compare
 from backend.generations.due import anything_due
 from backend.generations.models import Generation
 from backend.generations.repository import live_build
+from backend.learning.nightly.begin import NightAsked, begin_night
+from backend.learning.nightly.runs import find_night
 from backend.settings import Settings
 from backend.vector_index import VectorIndex
 from tests.generations.conftest import picture
@@ -47,6 +49,7 @@ def settings(
         device="cpu",
         torch_threads=1,
         sweep_interval_s=1,
+        nightly_at="off",
     )
     index = VectorIndex(milvus_uri)
     for name in ("images_b1", "captions_b1"):
@@ -98,6 +101,21 @@ def test_sweep_nudges_for_forgotten_work_only(made: Components, settings: Settin
     tasks.sweep.run()
     tasks.sweep.run()
     assert broker.llen(queue.EMBED_QUEUE) == 1, "a nudge that waits already is not sent again"
+
+
+def test_a_sweep_finds_a_night_that_nobody_works_on_and_the_task_ends_it(
+    made: Components, settings: Settings, redis_url: str
+) -> None:
+    put(made.sessions, BlobStore(settings.blob_dir), 0, 1)
+    tasks.ingest_due.run()
+    with session_scope(made.sessions) as session:
+        begin_night(session, settings, NightAsked("test"))
+    tasks.sweep.run()
+    assert redis.Redis.from_url(redis_url).llen(queue.TRAIN_QUEUE) == 1, "no embed task waits for it"
+    tasks.nightly.run()
+    with session_scope(made.sessions) as session:
+        run = find_night(session, 1)
+    assert (run.state, run.reason) == ("done", "No update tonight: nobody has searched yet.")
 
 
 def test_sweep_recalibrates_a_catalogue_that_grew(made: Components, settings: Settings) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from backend.db import session_scope
 from backend.errors import Conflict
 from backend.learning.models import NightlyRun
-from backend.learning.nightly.lock import alone
+from backend.learning.nightly.lock import LockLost, alone
 from backend.learning.nightly.night import Interrupted, Night, Works
 from backend.learning.nightly.runs import (
     MOST_ATTEMPTS,
@@ -121,6 +121,8 @@ def _do(night: Night, step: Step) -> bool:
     except Interrupted:
         with session_scope(sessions) as session:
             put_back(session, night.number, [step.name], uncounted=True)
+        raise
+    except LockLost:  # whoever has the night now notes what becomes of it
         raise
     except Conflict as error:  # what there is does not permit it: an honest no
         if step.name == _LAST:
