@@ -212,7 +212,7 @@ def _gates(verdict: dict[str, Any]) -> "list[Any]":
         said = {True: "passed", False: "refused", None: "untested"}[gate["passed"]]
         table = Table("check", "found", "expected", "", title=f"{gate['id']} {gate['title']}: {said}", **look)
         for check in gate["checks"]:
-            passed = {True: "yes", False: "no", None: "untested"}[check["passed"]]
+            passed = {True: "yes", False: "no", None: "" if check["sense"] == "told" else "untested"}[check["passed"]]
             asked = {"least": "at least ", "most": "at most "}.get(check["sense"], "") + _plain(check["expected"])
             table.add_row(check["name"], _plain(check["found"]), asked if check["expected"] is not None else "", passed)
         tables.append(table)
