@@ -62,7 +62,7 @@ function tables(checks, onScale) {
 
 function table(caption, checks, scale, below = false) {
   return h("table", {class: "grid-table forest"}, h("caption", {class: "visually-hidden"}, caption),
-    h("thead", {class: below ? "visually-hidden" : null}, h("tr", {}, h("th", {scope: "col"}, "Check"), h("th", {scope: "col", class: "found"}, "Found"), h("th", {scope: "col", class: "wide"}, scale && ends(scale)), h("th", {scope: "col", class: "asked"}, "Needed"), h("th", {scope: "col", class: "verdict"}, h("span", {class: "visually-hidden"}, "Verdict")))),
+    h("thead", {class: below ? "flat" : null}, h("tr", {}, h("th", {scope: "col"}, "Check"), h("th", {scope: "col", class: "found"}, "Found"), h("th", {scope: "col", class: "wide"}, scale && ends(scale)), h("th", {scope: "col", class: "asked"}, "Needed"), h("th", {scope: "col", class: "verdict"}, h("span", {class: "visually-hidden"}, "Verdict")))),
     h("tbody", {}, checks.map((one) => row(one, scale))));
 }
 

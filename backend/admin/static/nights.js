@@ -29,6 +29,17 @@ export function sentenceOf({state, reason, error}) {
   return (state === "failed" && error) || reason || "";
 }
 
+const judged = {id: null, waits: []};
+
+/** What the gates of a night wait for; its report is long, so it is asked for once. */
+async function waitsOf(night) {
+  if (night && night.id !== judged.id) {
+    const {report} = await call("GET", `/v1/nights/${night.id}`);
+    Object.assign(judged, {id: night.id, waits: report.night?.waits ?? []});
+  }
+  return judged.waits;
+}
+
 export async function showNights(view, _id, again) {
   const {nights} = await call("GET", "/v1/nights?limit=60");
   if (!view.querySelector(".past")) view.replaceChildren(...PLACES.map((name) => h("section", {class: name, hidden: true})));
@@ -37,9 +48,7 @@ export async function showNights(view, _id, again) {
   const steps = running && await call("GET", `/v1/nights/${running.id}`);
   live.hidden = !running;
   if (running) fill(live, h("h2", {}, h("a", {href: `/admin/nights/${running.id}`}, `${nameOf(running)}: under way`)), stepList(steps.steps));
-  const judged = nights.find((one) => one.state === "done");
-  const {report} = judged ? await call("GET", `/v1/nights/${judged.id}`) : {report: {}};
-  showWaits(missing, report.night?.waits ?? []);
+  showWaits(missing, await waitsOf(nights.find((one) => one.state === "done")));
   past.hidden = false;
   const begin = async () => {
     const begun = await guarded("start a night", () => call("POST", "/v1/nights", {}));

@@ -23,8 +23,8 @@ export function showPropensities(place, found) {
       `${number(Math.round(found.clicks))} clicks compare two ranks.`, ...found.reasons.map((reason) => ` ${reason}`)),
     contexts.length > 1 && h("div", {class: "chips", role: "group", "aria-label": "Context"}, contexts.map((one) =>
       h("button", {type: "button", class: "chip", "data-context": one.name, "aria-pressed": String(one === context)}, one.name, h("span", {class: "chip-count"}, number(Math.round(one.clicks)))))),
-    h("div", {class: "columns"}, h("div", {class: "card padded"}, h("h3", {}, "Examination by rank"), curve(context)),
-      h("div", {class: "card padded"}, h("h3", {}, "Which ranks were compared"), graph(context), about(context))));
+    h("div", {class: "columns"}, h("div", {class: "card padded"}, h("h3", {}, "Examination by rank"), curve(context), h("div", {class: "two"}, about(context))),
+      h("div", {class: "card padded"}, h("h3", {}, "Which ranks were compared"), graph(context))));
   if (!changed) return;
   for (const chip of place.querySelectorAll(".chip")) chip.addEventListener("click", () => choose(chip.dataset.context));
 }
