@@ -235,3 +235,17 @@ def test_what_was_erased_is_not_carried_on(
     assert again is not None
     with session_scope(sessions) as session:
         assert session.query(Erasure.generations).order_by(Erasure.id.desc()).first()[0] == [again.generation_id]
+
+
+def test_what_only_lacked_coverage_goes_on_trial_and_what_passed_is_guarded(
+    place: Place, sessions: sessionmaker[Session], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = night(place, REFUSED | {"route": "screen"})
+    assert (run.outcome, run.report["screen"]["state"]) == ("screening", "running")
+    assert generations(sessions) == ["live", "ready"]
+    monkeypatch.setenv("MORELIKE_GUARD_SHARE", "0.1")
+    run = night(place, PASSED)
+    assert (run.outcome, run.report["guard"]["state"]) == ("promoted", "running")
+    with session_scope(sessions) as session:
+        kept = session.get_one(NightlyRun, run.id).report
+    assert (kept["guard"]["state"], kept["night"], "seconds" in kept) == ("running", PASSED, True)
