@@ -16,12 +16,11 @@ from numpy.typing import NDArray
 from backend.ml.clicks.click_log import ClickLog, Context
 from backend.ml.clicks.context_propensities import ContextEstimate, ContextPropensities
 from backend.ml.clicks.drift import steady
-from backend.ml.clicks.harvest import Counts
+from backend.ml.clicks.harvest import Clicks, Counts
 from backend.ml.clicks.log_counts import Counted, counted, nodes
 from backend.ml.clicks.propensities import (
     AGREEMENT,
     PRIOR_DEVIATION,
-    WIDEST,
     Evidence,
     Propensities,
     estimate,
@@ -240,8 +239,7 @@ class _Estimates:
             needed=int(np.flatnonzero(needed)[-1]) + 1,
             seed=self._options.seed,
         )
-        # where the interval is wide the estimators differ by chance, and what is assumed decides anyway
-        apart = found.disagreement(needed & (found.deviation * 1.96 <= WIDEST))
+        apart = found.disagreement(needed)
         reasons = tuple(self._reasons(found, needed, apart, above))
         return _Found(found, harvest, reasons, apart)
 
@@ -282,10 +280,16 @@ def _together(parts: Sequence[Evidence]) -> Evidence:
     """Evidence of several contexts, added up."""
     if len(parts) == 1:
         return parts[0]
-    by_query, by_unit = parts[0].by_query, parts[0].by_unit
+    by_query = parts[0].by_query
     for one in parts[1:]:
         by_query = by_query + one.by_query
-        by_unit = None if by_unit is None or one.by_unit is None else by_unit + one.by_unit
+    behind = np.cumsum([0, *(len(one.counts.rank) for one in parts)])
+    known = [(one.by_unit, first) for one, first in zip(parts, behind, strict=False) if one.by_unit is not None]
+    by_unit = Clicks(
+        np.concatenate([clicks.row + first for clicks, first in known]),
+        np.concatenate([clicks.group for clicks, _ in known]),
+        np.concatenate([clicks.times for clicks, _ in known]),
+    )
     return Evidence(Counts.together([one.counts for one in parts]), by_query, by_unit)
 
 

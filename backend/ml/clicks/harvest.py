@@ -3,6 +3,9 @@
 Harvested as in Agarwal, Zaitsev, Wang, Li, Najork and Joachims, "Estimating Position Bias without Intrusive
 Interventions" (WSDM 2019, arXiv 1812.05161): arms of tests, coins and nightly changes move products for reasons that
 have nothing to do with how relevant they are.
+
+Clicks at both ranks are weighed as in a rate ratio of Mantel and Haenszel: like the inverse shares of the paper this
+lets impressions at both ranks count alike, but no click that stood where it rarely does counts a hundred times.
 """
 
 from collections.abc import Sequence
@@ -74,13 +77,15 @@ class Harvest:
     """Weighted clicks of products that were shown at both ranks of a pair, by group of what is independent.
 
     Args:
-        clicked: (groups, ranks, ranks); [g, k, l] are clicks at rank k+1, each divided by its rank's share of the
-            product's impressions, of products that were also shown at rank l+1; the diagonal is 0.
+        clicked: (groups, ranks, ranks); [g, k, l] are clicks at rank k+1 of products that were also shown at rank l+1,
+            each counted n_l / (n_k + n_l) times, n being the product's impressions at both; the diagonal is 0.
         clicks: (groups, ranks, ranks) the clicks themselves: how much evidence there is.
+        squares: (groups, ranks, ranks) sums of the squares of what each click counts: the variance of ``clicked``.
     """
 
     clicked: Floats
     clicks: Floats
+    squares: Floats
 
     @property
     def ranks(self) -> int:
@@ -89,23 +94,27 @@ class Harvest:
 
     def weighted(self, weights: Floats) -> "Harvest":
         """As many groups as ``weights`` (new, groups) has rows: the sums of these, counted so many times."""
-        return Harvest(*(np.tensordot(weights, part, axes=1) for part in (self.clicked, self.clicks)))
+        return Harvest(*(np.tensordot(weights, part, axes=1) for part in self._parts))
 
     def whole(self) -> "Harvest":
         """One group of all."""
-        return Harvest(self.clicked.sum(axis=0, keepdims=True), self.clicks.sum(axis=0, keepdims=True))
+        return Harvest(*(part.sum(axis=0, keepdims=True) for part in self._parts))
 
     def __add__(self, other: "Harvest") -> "Harvest":
-        return Harvest(self.clicked + other.clicked, self.clicks + other.clicks)
+        return Harvest(*(one + two for one, two in zip(self._parts, other._parts, strict=True)))
+
+    @property
+    def _parts(self) -> tuple[Floats, Floats, Floats]:
+        return self.clicked, self.clicks, self.squares
 
 
 @dataclass(frozen=True)
 class Clicks:
-    """Clicks of rows of some ``Counts``, by group; (c,) each.
+    """Clicks of rows of some ``Counts``, by whose they are; (c,) each.
 
     Args:
         row: of the counts.
-        group: of what is independent: of queries, or of shoppers.
+        group: of shoppers.
         times: how many.
     """
 
@@ -116,33 +125,22 @@ class Clicks:
 
 def harvest(counts: Counts, ranks: int, groups: int = 1) -> Harvest:
     """What ``counts`` say of ranks 1 to ``ranks``; queries fall into ``groups`` by their number, for the bootstrap."""
-    rows = np.arange(len(counts.rank))
-    return harvest_clicks(counts, Clicks(rows, counts.query % groups, counts.clicked), ranks, groups)
-
-
-def harvest_clicks(counts: Counts, clicks: Clicks, ranks: int, groups: int) -> Harvest:
-    """What ``clicks`` of ``counts`` say of ranks 1 to ``ranks``, in groups of any kind.
-
-    A rank's share of the impressions is that of all groups: of shoppers who share a pair it is held as it is, which
-    makes intervals over them a little wider than they need be.
-    """
     pairs, number = np.unique(counts.pair, return_inverse=True)
     within = counts.rank <= ranks
     rank = np.minimum(counts.rank, ranks) - 1
-    shown = np.zeros((len(pairs), ranks), dtype=np.bool_)
-    shown[number[within], rank[within]] = True
-    # where a product mostly stood must not decide what the comparison says
-    inverse_share = np.bincount(number, counts.seen * within, len(pairs))[number] / counts.seen
-    kept = within[clicks.row] & (shown.sum(axis=1) > 1)[number[clicks.row]]
-    row, times = clicks.row[kept], clicks.times[kept]
-    cell = clicks.group[kept] * ranks + rank[row]
-    sums = np.zeros((2, ranks, groups * ranks))
+    seen = np.zeros((len(pairs), ranks))
+    seen[number[within], rank[within]] = counts.seen[within]
+    row = np.flatnonzero(within & ((seen > 0).sum(axis=1) > 1)[number] & (counts.clicked > 0))
+    times, cell = counts.clicked[row], (counts.query[row] % groups) * ranks + rank[row]
+    sums = np.zeros((3, ranks, groups * ranks))
     for other in range(ranks):
-        beside = times * shown[number[row], other] * (rank[row] != other)
-        sums[0, other] = np.bincount(cell, beside * inverse_share[row], groups * ranks)
-        sums[1, other] = np.bincount(cell, beside, groups * ranks)
-    clicked, plain = (part.T.reshape(groups, ranks, ranks) for part in sums)
-    return Harvest(np.ascontiguousarray(clicked), np.ascontiguousarray(plain))
+        there = seen[number[row], other] * (rank[row] != other)
+        # where a product mostly stood must not decide what the comparison says, nor the few times it stood elsewhere
+        weight = there / (counts.seen[row] + there)
+        sums[0, other] = np.bincount(cell, times * weight, groups * ranks)
+        sums[1, other] = np.bincount(cell, times * (there > 0), groups * ranks)
+        sums[2, other] = np.bincount(cell, times * weight**2, groups * ranks)
+    return Harvest(*(np.ascontiguousarray(part.T.reshape(groups, ranks, ranks)) for part in sums))
 
 
 @dataclass(frozen=True)

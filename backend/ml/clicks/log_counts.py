@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backend.ml.clicks.click_log import ClickLog
-from backend.ml.clicks.harvest import Clicks, Counts, harvest_clicks
+from backend.ml.clicks.harvest import Clicks, Counts
 from backend.ml.clicks.propensities import GROUPS, Evidence
 
 Ints = NDArray[np.int64]
@@ -150,5 +150,4 @@ def _evidence(counts: Counts, click_rows: Ints, units: Ints, ranks: int) -> Evid
     kept = compared[click_rows]
     few = counts.where(compared)
     clicks = Clicks(number[click_rows[kept]], units[kept] % GROUPS, np.ones(int(kept.sum())))
-    of = Evidence.of(few, ranks)
-    return Evidence(few, of.by_query, harvest_clicks(few, clicks, ranks, GROUPS))
+    return Evidence(few, Evidence.of(few, ranks).by_query, clicks)

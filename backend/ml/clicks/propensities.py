@@ -10,7 +10,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from backend.ml.clicks.harvest import Connection, Counts, Harvest, component, connection, harvest
+from backend.ml.clicks.fixed_effects import fixed_effects
+from backend.ml.clicks.harvest import Clicks, Connection, Counts, Harvest, component, connection, harvest
 
 Floats = NDArray[np.float64]
 
@@ -44,13 +45,15 @@ def prior(ranks: int, layout: Layout, columns: int = 1, *, list_decay: float = 1
 def weighted_least_squares(found: Harvest) -> Floats:
     """Propensities (groups, ranks): log ratios of weighted clicks, regressed on differences of log theta.
 
-    The weight of a pair of ranks is the inverse of its log ratio's variance, 1 / (1/C_kl + 1/C_lk), for Poisson clicks.
+    The weight of a pair of ranks is the inverse of its log ratio's variance: of Poisson clicks that count w each, the
+    sum of w^2 over the square of that of w, on both sides (1 / (1/C_kl + 1/C_lk) where all count alike).
     Normal equations of differences are those of a weighted graph's Laplacian, with rank 1 held at 0. Ranks that no
     chain of such pairs leads to are NaN.
     """
     clicks, other = found.clicks, found.clicks.transpose(0, 2, 1)
     edges = (clicks > 0) & (other > 0)
-    weight = np.divide(clicks * other, clicks + other, out=np.zeros_like(clicks), where=edges)
+    relative = np.divide(found.squares, found.clicked**2, out=np.zeros_like(clicks), where=edges)
+    weight = np.divide(1.0, relative + relative.transpose(0, 2, 1), out=np.zeros_like(clicks), where=edges)
     ratio = np.divide(found.clicked, found.clicked.transpose(0, 2, 1), out=np.ones_like(clicks), where=edges)
     reached = component(edges)
     place = np.arange(found.ranks)
@@ -64,39 +67,6 @@ def weighted_least_squares(found: Harvest) -> Floats:
     return np.where(reached, np.exp(logs), np.nan)
 
 
-def fixed_effects(counts: Counts, ranks: int, *, tolerance: float = 1e-5, most: int = 500) -> Floats:
-    """Propensities (ranks,) by maximum likelihood with an effect for each pair of query and product.
-
-    clicked ~ Poisson(seen * theta_rank * gamma_pair); both are found in turn until log theta moves by less than
-    ``tolerance`` (the family of Aslanyan and Porwal, arXiv 1812.09338). Pairs seen at one rank only say nothing and
-    are left out. Ranks without clicks are NaN.
-    """
-    kept = counts.where(counts.compared(ranks))
-    _, pair = np.unique(kept.pair, return_inverse=True)
-    of_pair = np.bincount(pair, kept.clicked)
-    clicked_at_all = of_pair[pair] > 0  # the others have gamma 0, whatever theta is
-    kept, pair = kept.where(clicked_at_all), pair[clicked_at_all]
-    rank, of_rank = kept.rank - 1, np.bincount(kept.rank - 1, kept.clicked, ranks)
-    if of_rank[0] == 0:
-        return np.full(ranks, np.nan)
-    theta = np.ones(ranks)
-    for _ in range(most):
-        exposed = np.bincount(pair, kept.seen * theta[rank], len(of_pair))
-        gamma = np.divide(of_pair, exposed, out=np.zeros_like(of_pair), where=exposed > 0)
-        expected = np.bincount(rank, kept.seen * gamma[pair], ranks)
-        new = np.divide(of_rank, expected, out=np.full(ranks, _NEVER), where=of_rank > 0)
-        new /= new[0]
-        moved = np.abs(np.log(new / theta)[of_rank > 0]).max()
-        theta = new
-        if moved < tolerance:
-            break
-    return np.where(of_rank > 0, theta, np.nan)
-
-
-_NEVER = 1e-12
-"""Stands for theta of a rank that was never clicked while the others are found."""
-
-
 @dataclass(frozen=True)
 class Evidence:
     """What a context's lists say of its ranks.
@@ -104,12 +74,12 @@ class Evidence:
     Args:
         counts: of pairs of query and product.
         by_query: harvested from them, in groups of queries.
-        by_unit: likewise in groups of shoppers; None where it is not known whose clicks they are.
+        by_unit: the clicks in groups of shoppers; None where it is not known whose they are.
     """
 
     counts: Counts
     by_query: Harvest
-    by_unit: Harvest | None = None
+    by_unit: Clicks | None = None
 
     @classmethod
     def of(cls, counts: Counts, ranks: int) -> "Evidence":
@@ -122,7 +92,7 @@ class Propensities:
     """What is known of examination by rank in one context.
 
     Args:
-        theta: (ranks,) to be used, rank 1 is 1: harvested, or shrunk to the prior where that is uncertain.
+        theta: (ranks,) to be used, rank 1 is 1: of greatest likelihood, or shrunk to the prior where uncertain.
         low: (ranks,) end of the 95 % interval.
         high: (ranks,) the other end.
         harvested: (ranks,) as estimated by least squares, NaN where it cannot be.
@@ -130,7 +100,8 @@ class Propensities:
         prior: (ranks,) what was assumed.
         clicks: of pairs that were seen at more than one rank.
         connection: whether the ranks can be compared at all.
-        deviation: (ranks,) standard error of the logarithm of ``harvested``; infinite where it has none.
+        deviation: (ranks,) standard error of the logarithm of ``likelihood``; infinite where it has none.
+        harvested_deviation: (ranks,) likewise of ``harvested``.
     """
 
     theta: Floats
@@ -142,10 +113,19 @@ class Propensities:
     clicks: float
     connection: Connection
     deviation: Floats
+    harvested_deviation: Floats
+
+    @property
+    def certain(self) -> NDArray[np.bool_]:
+        """(ranks,) where both estimators have a narrow interval."""
+        return np.asarray(1.96 * np.maximum(self.deviation, self.harvested_deviation) <= WIDEST)
 
     def disagreement(self, needed: NDArray[np.bool_] | None = None) -> float:
-        """The greatest relative difference of both estimators at a connected rank (of ``needed``); 0 where none is."""
-        both = self.connection.connected & ~np.isnan(self.harvested) & ~np.isnan(self.likelihood)
+        """The greatest relative difference of both estimators at a certain rank (of ``needed``); 0 where none is.
+
+        Where an interval is wide they differ by chance, and what is assumed decides anyway.
+        """
+        both = self.connection.connected & self.certain & ~np.isnan(self.harvested) & ~np.isnan(self.likelihood)
         if needed is not None:
             both = both & needed
         if not both.any():
@@ -170,35 +150,33 @@ def estimate(
 ) -> Propensities:
     """Propensities of the ranks of ``assumed`` (ranks,), what uncertain ones are shrunk to.
 
-    The interval is of a Poisson(1) bootstrap over groups of queries and over groups of shoppers, the wider of both:
+    Those of greatest likelihood are used: they weigh each product by what it says, where a ratio of weighted clicks
+    hangs on a few that stood at an unusual rank. Intervals are over queries and over shoppers, the wider of both:
     clicks of one query are no independent evidence, nor are those of one shopper. A rank whose interval is wide is
     moved to what is assumed, in logarithms, by the share that its variance has of itself and of the assumption's:
     precision weighting, as in any normal model with a normal prior.
     """
-    linked = connection(evidence.by_query, least_clicks, needed)
-    harvested = weighted_least_squares(evidence.by_query.whole())[0]
-    usable = linked.connected & ~np.isnan(harvested)
-    spread = _spread(evidence.by_query, replicates, seed)
-    if evidence.by_unit is not None:
-        spread = np.maximum(spread, _spread(evidence.by_unit, replicates, seed + 1))
-    deviation = np.where(usable, spread, np.inf)
-    theta, left = _shrunk(harvested, deviation, assumed, np.broadcast_to(assumed_deviation, assumed.shape))
     ranks = len(assumed)
+    linked = connection(evidence.by_query, least_clicks, needed)
+    found = fixed_effects(evidence.counts, ranks, clicks=evidence.by_unit, groups=GROUPS)
+    deviation = np.where(linked.connected, found.deviation, np.inf)
+    theta, left = _shrunk(found.theta, deviation, assumed, np.broadcast_to(assumed_deviation, assumed.shape))
     return Propensities(
         theta=theta,
         low=theta * np.exp(-1.96 * left),
         high=theta * np.exp(1.96 * left),
-        harvested=harvested,
-        likelihood=fixed_effects(evidence.counts, ranks),
+        harvested=weighted_least_squares(evidence.by_query.whole())[0],
+        likelihood=found.theta,
         prior=assumed,
         clicks=float(evidence.counts.clicked[evidence.counts.compared(ranks)].sum()),
         connection=linked,
         deviation=deviation,
+        harvested_deviation=_spread(evidence.by_query, replicates, seed),
     )
 
 
 def _spread(found: Harvest, replicates: int, seed: int) -> Floats:
-    """(ranks,) standard deviation of log theta over replicates; infinite where too many of them do not know it."""
+    """(ranks,) standard deviation of least squares over a Poisson(1) bootstrap; infinite where many know none."""
     weights = np.random.default_rng(seed).poisson(1.0, (replicates, len(found.clicks))).astype(np.float64)
     drawn = np.log(weighted_least_squares(found.weighted(weights)))
     missing = np.isnan(drawn)  # a replicate may have drawn nothing that compares this rank
@@ -206,12 +184,12 @@ def _spread(found: Harvest, replicates: int, seed: int) -> Floats:
     return np.where(missing.mean(axis=0) > 0.1, np.inf, known)
 
 
-def _shrunk(harvested: Floats, deviation: Floats, assumed: Floats, assumed_deviation: Floats) -> tuple[Floats, Floats]:
+def _shrunk(estimated: Floats, deviation: Floats, assumed: Floats, assumed_deviation: Floats) -> tuple[Floats, Floats]:
     """Theta and the standard deviation of its logarithm."""
     unknown = np.isinf(deviation)
     certain = deviation * 1.96 <= WIDEST
     variance, beside = np.where(unknown, 1.0, deviation**2), assumed_deviation**2
     own = np.where(certain, 1.0, np.where(unknown, 0.0, beside / (beside + variance)))
-    logs = own * np.log(np.where(unknown, assumed, harvested)) + (1.0 - own) * np.log(assumed)
+    logs = own * np.log(np.where(unknown, assumed, estimated)) + (1.0 - own) * np.log(assumed)
     left = np.where(certain, deviation, np.where(unknown, assumed_deviation, np.sqrt(own * variance)))
     return np.exp(logs), np.where(np.arange(len(assumed)) == 0, 0.0, left)

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from backend.ml.clicks.fixed_effects import fixed_effects
 from backend.ml.clicks.harvest import Counts, Harvest, connection, harvest
-from backend.ml.clicks.propensities import Evidence, estimate, fixed_effects, prior, weighted_least_squares
+from backend.ml.clicks.propensities import Evidence, estimate, prior, weighted_least_squares
 
 
 def counts(*rows: tuple[int, int, int, float, float]) -> Counts:
@@ -32,32 +33,32 @@ def planted(
     return counts(*rows), theta
 
 
-def test_a_click_counts_by_the_inverse_of_its_rank_s_share_and_only_where_the_product_stood_at_both_ranks() -> None:
+def test_a_click_counts_by_how_often_the_product_stood_at_the_other_rank_and_not_at_all_where_it_never_did() -> None:
     found = harvest(
         counts(
-            (0, 0, 1, 30, 6),  # at rank 1 in 3 of 4 impressions: each click counts 4/3
-            (0, 0, 2, 10, 1),  # and at rank 2 in 1 of 4: each click counts 4
+            (0, 0, 1, 30, 6),  # at the other rank 10 times: each click counts 10 / 40
+            (0, 0, 2, 10, 1),  # and these 30 / 40
             (0, 1, 1, 10, 5),  # at one rank only: says nothing of positions
             (1, 2, 2, 20, 4),
             (1, 2, 3, 20, 2),
         ),
         3,
     )
-    assert found.clicked[0].tolist() == [[0, 8, 0], [4, 0, 8], [0, 4, 0]]
+    assert found.clicked[0].tolist() == [[0, 1.5, 0], [0.75, 0, 2], [0, 1, 0]]
     assert found.clicks[0].tolist() == [[0, 6, 0], [1, 0, 4], [0, 2, 0]]
-    # theta_2 = 4 / 8 of theta_1, theta_3 = 4 / 8 of theta_2: the least squares of two equations is their solution
+    # theta_2 = .75 / 1.5 of theta_1, theta_3 = 1 / 2 of theta_2: the least squares of two equations is their solution
     assert weighted_least_squares(found)[0] == pytest.approx([1, 0.5, 0.25])
 
 
 def test_the_likelihood_of_one_product_at_two_ranks_is_greatest_at_the_ratio_of_its_click_rates() -> None:
-    theta = fixed_effects(counts((0, 0, 1, 30, 6), (0, 0, 2, 10, 1)), 2)
+    theta = fixed_effects(counts((0, 0, 1, 30, 6), (0, 0, 2, 10, 1)), 2).theta
     assert theta == pytest.approx([1, 0.5])
 
 
 def test_groups_add_up_to_the_whole_and_weigh_their_queries() -> None:
     given, _ = planted(2_000, 0)
     one, many = harvest(given, 10), harvest(given, 10, groups=7)
-    for name in ("clicked", "clicks"):
+    for name in ("clicked", "clicks", "squares"):
         assert np.allclose(getattr(many.whole(), name), getattr(one, name))
     doubled = many.weighted(np.array([[2.0, 0, 0, 0, 0, 0, 0]]))
     assert np.allclose(doubled.clicks[0], 2 * many.clicks[0])
@@ -102,7 +103,7 @@ def matrix(*edges: tuple[int, int, float, float]) -> Harvest:
     clicks = np.zeros((1, 4, 4))
     for here, there, one, other in edges:
         clicks[0, here - 1, there - 1], clicks[0, there - 1, here - 1] = one, other
-    return Harvest(clicks, clicks)
+    return Harvest(clicks, clicks, clicks)
 
 
 def test_ranks_are_comparable_along_edges_with_enough_clicks_on_both_sides() -> None:
@@ -119,7 +120,7 @@ def test_the_same_pairs_in_another_order_say_the_same() -> None:
     order = np.random.default_rng(0).permutation(len(given.rank))
     mixed = Counts(*(getattr(given, name)[order] for name in ("query", "pair", "rank", "seen", "clicked")))
     assert np.allclose(harvest(mixed, 10).clicked, harvest(given, 10).clicked)
-    assert np.allclose(fixed_effects(mixed, 10), fixed_effects(given, 10))
+    assert np.allclose(fixed_effects(mixed, 10).theta, fixed_effects(given, 10).theta)
 
 
 @pytest.mark.parametrize(
