@@ -257,7 +257,7 @@ class Settings(BaseSettings):
         default=0.05, ge=0, le=1, description="Share of lists that may fail to report what was in view."
     )
     gate_agreement: float = Field(
-        default=0.51, ge=0, le=1, description="Place of clicked products in the encoder's order; 0.5 is a coin."
+        default=0.55, ge=0, le=1, description="Place of clicked products in the live order; 0.5 is a coin."
     )
     gate_suspects: float = Field(
         default=0.05, ge=0, le=1, description="Share of clicks on lists of which nearly everything was clicked."

@@ -6,6 +6,7 @@ LIGHTER: dict[str, float] = {
     "exploration_share": 0.5,
     "gate_satisfied": 200,
     "gate_assumed": 1.0,
+    "gate_agreement": 0.51,
     "gate_exposure": 10,
     "gate_inferior": 0.05,
     "gate_coverage": 0.85,

@@ -1,7 +1,11 @@
-"""Whether clicks, once positions are taken out of them, agree with what the frozen encoder has seen.
+"""Whether clicks, once positions are taken out of them, agree with the order that chose what was shown.
 
-What a whole shop clicks is not the opposite of what pictures and words say. Where it seems to be, clicks are by
-programs, by somebody with a purpose, or positions were taken out wrongly, and nothing is learned from them.
+What a whole shop clicks is not unrelated to what pictures, words and earlier clicks say. Where it seems to be, clicks
+are by programs, by somebody with a purpose, or positions were taken out wrongly, and nothing is learned from them.
+
+The order is that of what is live, not of the frozen encoder: within a list that the live ranking chose, a product that
+the encoder holds for better is there with less of what production adds to it. So the two are opposed in every list
+(Berkson's paradox), and honest clicks may agree with the encoder no more than a coin does.
 """
 
 from dataclasses import dataclass
@@ -50,7 +54,7 @@ def within_caps(unit: Ints, *, share: float = 0.001, least: int = 5) -> Bools:
 
 @dataclass(frozen=True)
 class Agreement:
-    """Chance that the frozen encoder puts a clicked product above another one of its list; 0.5 is a coin.
+    """Chance that a ranking puts a clicked product above another one of its list; 0.5 is a coin.
 
     Args:
         value: of all that counts.
@@ -65,8 +69,8 @@ class Agreement:
     lists: int
 
 
-def agreement(log: ClickLog, theta: Floats, frozen: Floats) -> Agreement:
-    """Mean place of clicked products in the frozen order of their lists, each click over its propensity.
+def agreement(log: ClickLog, theta: Floats, scores: Floats) -> Agreement:
+    """Mean place of clicked products in an order of their lists, each click over its propensity.
 
     sum (c / theta) * above / sum (c / theta), where above is the share of the list's other products that score lower:
     under the position-based model its expectation weighs products by relevance alone. The interval is that of a ratio,
@@ -75,12 +79,12 @@ def agreement(log: ClickLog, theta: Floats, frozen: Floats) -> Agreement:
     Args:
         log: of lists that count.
         theta: (n,) propensity of each row's place.
-        frozen: (n,) score of each row's product by the frozen encoder.
+        scores: (n,) score of each row's product by the ranking.
     """
     of = log.list_of_rows()
     lists = len(log.lists.start)
     weight = np.where(log.rows.clicked, np.minimum(1.0 / np.maximum(theta, 1e-9), MOST_WEIGHT), 0.0)
-    top = np.bincount(of, weight * share_below(frozen, log.lists.start, log.ends), lists)
+    top = np.bincount(of, weight * share_below(scores, log.lists.start, log.ends), lists)
     bottom = np.bincount(of, weight, lists)
     counted = bottom > 0
     if not counted.any():

@@ -6,15 +6,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from backend.ml.clicks.click_log import ClickLog
 from backend.ml.clicks.context_propensities import ContextPropensities
 from backend.ml.gates.agreement import Agreement, agreement, indiscriminate, within_caps
 from backend.ml.gates.evidence import Evidence
+from backend.ml.gates.rankers import Ranker
 from backend.ml.gates.thresholds import Thresholds
 from backend.ml.gates.verdict import Check, GateResult, at_least, at_most, told
 from backend.ml.statistics.sample_ratio import sample_ratio
 
 MOST_LISTS = 200_000
-"""Lists whose agreement with the encoder is computed, evenly over the window."""
+"""Lists whose agreement with a ranking is computed, evenly over the window."""
 
 
 def data_gate(evidence: Evidence, thresholds: Thresholds) -> GateResult:
@@ -33,21 +35,30 @@ def data_gate(evidence: Evidence, thresholds: Thresholds) -> GateResult:
     share = float(clicks[strange].sum() / max(clicks.sum(), 1))
     checks.append(at_most("clicks on everything", share, thresholds.suspects, unless=_PROGRAMS))
     counted = ~strange & within_caps(log.lists.unit.astype(np.int64))
-    checks.append(_agreed(_agreement(evidence, counted), thresholds))
+    some = _some(evidence.log, counted)
+    frozen = _agreement(evidence, some, evidence.frozen)
+    checks += [
+        _agreed(_agreement(evidence, some, evidence.production), thresholds),
+        told("agreement with the encoder", frozen.value, low=frozen.low, high=frozen.high),
+    ]
     return GateResult("G0", "The data can be learned from", tuple(checks))
 
 
-def _agreement(evidence: Evidence, counted: NDArray[np.bool_]) -> Agreement:
-    """Of the lists (m,) that count, or of so many of them."""
+def _some(log: ClickLog, counted: NDArray[np.bool_]) -> ClickLog:
+    """The lists (m,) that count, or so many of them."""
     chosen = np.flatnonzero(counted)
     if len(chosen) > MOST_LISTS:
         chosen = chosen[np.linspace(0, len(chosen) - 1, MOST_LISTS).astype(np.int64)]
     some = np.zeros(len(counted), np.bool_)
     some[chosen] = True
-    log = evidence.log.only(some)
+    return log.only(some)
+
+
+def _agreement(evidence: Evidence, log: ClickLog, ranker: Ranker) -> Agreement:
+    """Of clicks with a ranking."""
     query = log.lists.query[log.list_of_rows()].astype(np.int64)
-    frozen = evidence.frozen.scores(log.asked, query, log.rows.product.astype(np.int64), log.products)
-    return agreement(log, evidence.propensities.of_rows(log), frozen)
+    scores = ranker.scores(log.asked, query, log.rows.product.astype(np.int64), log.products)
+    return agreement(log, evidence.propensities.of_rows(log), scores)
 
 
 _UNSEEN = "Too many lists do not report what was in view."
@@ -82,9 +93,9 @@ def _split(tests: Sequence[Mapping[str, Any]], thresholds: Thresholds) -> list[C
 def _agreed(found: Agreement, thresholds: Thresholds) -> Check:
     passed = bool(found.low > thresholds.agreement)
     why = (
-        "Clicks do not agree with the encoder within their lists: they may not be shoppers'. Found "
+        "Clicks do not agree with what is live within their lists: they may not be shoppers'. Found "
         f"{found.value:.3f}, 95 % interval {found.low:.3f} to {found.high:.3f}: expected all of it above "
         f"{thresholds.agreement:g}."
     )
-    name, why = "agreement with the encoder", "" if passed else why
+    name, why = "agreement with what is live", "" if passed else why
     return Check(name, found.value, thresholds.agreement, passed, "least", found.low, found.high, why)

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from backend.ml.clicks.click_log import Part
+from backend.ml.gates.data import data_gate
 from backend.ml.gates.judge import judge_night
 from backend.ml.gates.thresholds import Thresholds
 from tests.ml.gates.planted import Night, night
@@ -59,7 +60,17 @@ def test_shoppers_half_of_whom_mean_the_opposite_teach_nothing() -> None:
     for name in ("worse", "noise"):
         verdict = judge_night(found.evidence, [candidates[name]], SMALL)
         assert verdict.route == "none", name
-        assert "agreement with the encoder" in {check.name for check in verdict.gates[0].failed}
+        assert "agreement with what is live" in {check.name for check in verdict.gates[0].failed}
+
+
+def test_honest_clicks_agree_with_what_chose_the_list_and_need_not_with_the_encoder() -> None:
+    found = night("fan", lists=4000, seed=2)
+    checks = {check.name: check for check in data_gate(found.evidence, SMALL).checks}
+    live, encoder = checks["agreement with what is live"], checks["agreement with the encoder"]
+    assert live.passed
+    assert live.found == pytest.approx(0.597, abs=0.03)
+    assert encoder.passed is None, "told, and not asked"
+    assert encoder.found == pytest.approx(0.494, abs=0.016)
 
 
 def test_a_night_without_a_search_says_what_it_waits_for(pastel: Night) -> None:
