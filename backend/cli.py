@@ -76,12 +76,26 @@ class ErrorsAsSentences(TyperGroup):
             sys.stderr.write(f"morelike: {error.sentence()}\n")
             sys.exit(1)
         except ValueError as error:
-            from pydantic_settings import SettingsError
-
-            if not isinstance(error, SettingsError):
+            said = _of_settings(error)
+            if said is None:
                 raise
-            sys.stderr.write(f"morelike: {error}\n")
+            sys.stderr.write(f"morelike: {said}\n")
             sys.exit(1)
+
+
+def _of_settings(error: ValueError) -> str | None:
+    """What is wrong with which setting, a sentence; None where ``error`` is not about settings."""
+    from pydantic import ValidationError
+    from pydantic_settings import SettingsError
+
+    from backend.settings import Settings
+    from backend.unusable_settings import sentences
+
+    if isinstance(error, SettingsError):
+        return str(error)
+    if isinstance(error, ValidationError) and error.title == Settings.__name__:
+        return sentences(error)
+    return None
 
 
 app = typer.Typer(

@@ -159,9 +159,12 @@ class Settings(BaseSettings):
         pattern=r"^(([01]\d|2[0-3]):[0-5]\d|off)$",
         description="Time in UTC at which the night learns from what shoppers did; off never does.",
     )
-    nightly_window_days: float = Field(default=28.0, gt=0, description="Days that a night learns from.")
+    nightly_window_days: float = Field(default=28.0, gt=0, le=3660, description="Days that a night learns from.")
     item_heads_days: float = Field(
-        default=7.0, ge=0, description="Days after which heads of items learn, too, which want an index build; 0 never."
+        default=7.0,
+        ge=0,
+        le=3660,
+        description="Days after which heads of items learn, too, which want an index build; 0 never.",
     )
 
     transcriber_url: str | None = Field(

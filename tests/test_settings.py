@@ -7,7 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic_settings import SettingsError
 from sqlalchemy.engine import make_url
+from typer.testing import CliRunner
 
+from backend.cli import app
 from backend.settings import Settings, url_with_password
 
 
@@ -74,3 +76,21 @@ def test_whatever_the_password_is_it_is_read_back(password: str, user: str) -> N
     url = make_url(url_with_password(f"postgresql://{user}@db:5432/shop?sslmode=disable", password))
     assert (url.password, url.host, url.port, url.database) == (password, "db", 5432, "shop")
     assert (url.username or "") == user
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("MORELIKE_NIGHTLY_AT", "", "String should match pattern"),
+        ("MORELIKE_PORT", "many", "a valid integer"),
+        ("MORELIKE_NIGHTLY_WINDOW_DAYS", "inf", "less than or equal to 3660"),
+    ],
+)
+def test_a_setting_that_cannot_be_used_is_one_sentence(
+    name: str, value: str, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, value)
+    done = CliRunner().invoke(app, ["nightly", "status"])
+    assert done.exit_code == 1
+    assert f"{name} cannot be used. Found: {value!r}. Expected: {expected}" in done.output
+    assert done.output.count("\n") == 1
