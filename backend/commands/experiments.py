@@ -133,10 +133,11 @@ def conclude(
 def results(name: Name) -> None:
     """Print what an experiment came to so far as JSON: arms, sample ratio, metrics, verdict."""
     from backend.experiments.lifecycle import find_experiment
-    from backend.experiments.results import results_of
+    from backend.experiments.results import NEEDED, results_of
 
-    with _session() as (session, _settings):
-        found = results_of(session, find_experiment(session, _number(name)))
+    with _session() as (session, settings):
+        one = find_experiment(session, _number(name))
+        found = results_of(session, one, needed=settings.screen_units if one.purpose else NEEDED)
     typer.echo(found.model_dump_json(indent=2))
 
 

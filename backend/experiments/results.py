@@ -40,15 +40,18 @@ class NeverRan(Conflict):
 
 
 def results_of(
-    session: Session, experiment: Experiment, *, needed: int = NEEDED, before: bool = True
+    session: Session, experiment: Experiment, *, needed: int = NEEDED, before: bool = True, decides: bool = False
 ) -> ExperimentResults:
     """Read what an experiment came to, and keep it; what was kept last where its lists are dropped already.
+
+    What is kept of a trial that runs by itself is what decided about it, and when: whoever else looks leaves it alone.
 
     Args:
         session: the transaction.
         experiment: it runs, or ran.
         needed: units with a preference that an interleaved one is to have.
         before: whether units are compared with what they did before (CUPED): takes four weeks of lists more to read.
+        decides: whether something is decided by this look.
 
     Raises:
         NeverRan: it was never started.
@@ -77,8 +80,9 @@ def results_of(
         "took_s": round(time.monotonic() - began, 3),
     }
     found = ExperimentResults.model_validate(told)
-    kept = found.model_dump(mode="json")
-    session.execute(update(Experiment).where(Experiment.id == experiment.id).values(results=kept))
+    if decides or found.final or not experiment.purpose:
+        kept = found.model_dump(mode="json")
+        session.execute(update(Experiment).where(Experiment.id == experiment.id).values(results=kept))
     return found
 
 

@@ -24,7 +24,7 @@ from backend.experiments.lifecycle import (
 from backend.experiments.models import Experiment
 from backend.experiments.plan import LayerName
 from backend.experiments.result_schemas import ExperimentResults
-from backend.experiments.results import results_of
+from backend.experiments.results import NEEDED, results_of
 from backend.experiments.schemas import (
     ConcludeIn,
     ExperimentIn,
@@ -68,9 +68,12 @@ def get_experiment(
 
 
 @router.get("/experiments/{experiment}/results", operation_id="get_experiment_results")
-def get_results(experiment: ExperimentName, _caller: AdminCaller, session: SessionDep) -> ExperimentResults:
+def get_results(
+    experiment: ExperimentName, _caller: AdminCaller, session: SessionDep, settings: SettingsDep
+) -> ExperimentResults:
     """What it came to so far: arms, whether they may be compared, metrics with intervals, and what follows."""
-    return results_of(session, find_experiment(session, _number(experiment)))
+    found = find_experiment(session, _number(experiment))
+    return results_of(session, found, needed=settings.screen_units if found.purpose else NEEDED)
 
 
 @router.post("/experiments/{experiment}/start", operation_id="start_experiment")

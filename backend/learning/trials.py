@@ -116,6 +116,8 @@ def end_trials(session: Session, purpose: str, why: str) -> None:
         run = run_of(session, generations_of(one)[1])
         if run is not None:
             note_in(run, purpose, one, "ended", why)
+            if run.outcome == "screening":  # nobody looks at it any more; it waits for whoever promotes it
+                run.outcome, run.reason = "ready", f"Its trial ended undecided. {why}"
 
 
 def run_of(session: Session, generation_id: int) -> NightlyRun | None:

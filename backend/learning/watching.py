@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from backend.access.audit import record
 from backend.db import session_scope
+from backend.errors import Conflict
 from backend.experiments.lifecycle import conclude_experiment, find_experiment
 from backend.experiments.metrics import HARM_ALPHA
 from backend.experiments.models import Experiment
@@ -55,7 +56,10 @@ def watch(sessions: sessionmaker[Session], settings: Settings) -> None:
         with session_scope(sessions) as session:
             trials = [one.id for one in running_trials(session, purpose)]
         for number in trials:
-            _look(sessions, number, settings, decide)
+            try:
+                _look(sessions, number, settings, decide)
+            except Conflict as error:  # it is tried again; neither the other trials nor the rest of a sweep wait for it
+                log.warning("trial_not_decided", experiment=f"e{number}", why=error.sentence())
     _keep_final(sessions)
 
 
@@ -70,7 +74,7 @@ def _look(sessions: sessionmaker[Session], number: int, settings: Settings, deci
         outdated = not is_live(session, rival)
         if not outdated and not _is_due(one):
             return
-        found = None if outdated else results_of(session, one, needed=settings.screen_units, before=False)
+        found = None if outdated else results_of(session, one, needed=settings.screen_units, before=False, decides=True)
     with session_scope(sessions) as session:
         lock_generations(session)
         one = find_experiment(session, number)
@@ -127,7 +131,10 @@ def _decide_guard(session: Session, one: Experiment, found: ExperimentResults, s
         record(session, actor=GUARD, action="generation.rolled_back", subject=f"g{new}", details=details)
         log.warning("rolled_back", generation=f"g{new}", to=f"g{previous}", why=harm)
     elif found.days * 24 >= settings.guard_hours:
-        _conclude(session, one, None, "over", f"No harm was found in {settings.guard_hours:g} hours.", None)
+        said = f"No harm was found in {settings.guard_hours:g} hours."
+        if found.verdict.state == "blocked":
+            said = f"Nothing is known after {settings.guard_hours:g} hours. {found.verdict.sentence}"
+        _conclude(session, one, None, "over", said, None)
     else:
         _still_runs(session, one, found.verdict.sentence)
 

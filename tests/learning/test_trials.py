@@ -10,6 +10,7 @@ from backend.access.models import AuditEntry
 from backend.db import session_scope
 from backend.experiments.lifecycle import create_experiment, start_experiment, stop_experiment
 from backend.experiments.models import Experiment
+from backend.experiments.results import results_of
 from backend.experiments.schemas import ExperimentIn
 from backend.generations.models import Generation, GenerationPin
 from backend.generations.promote import go_live
@@ -126,6 +127,7 @@ def test_a_screen_ends_where_what_it_is_compared_with_steps_down(sessions: Sessi
     watch(sessions, SETTINGS)
     found = state(sessions)
     assert (found["experiments"], found["screen"]) == ([("screen", "stopped", None)], "ended")
+    assert found["outcome"] != "screening"
 
 
 def make_other(sessions: Sessions, like: int) -> int:
@@ -247,3 +249,18 @@ def test_a_trial_takes_what_others_leave_of_the_layer(sessions: Sessions, genera
         assert made.traffic == pytest.approx(0.03)
     assert guarded(sessions, *generations) is None  # nothing is left
     assert state(sessions)["guard"] == "off"
+
+
+def test_whoever_looks_at_a_trial_puts_off_no_look_that_decides(sessions: Sessions, generations: list[int]) -> None:
+    assert guarded(sessions, *generations) is not None
+    watch(sessions, SETTINGS)
+
+    def kept() -> dict[str, Any]:
+        with session_scope(sessions) as session:
+            return dict(session.scalars(select(Experiment.results)).one())
+
+    before = kept()
+    assert before
+    with session_scope(sessions) as session:
+        results_of(session, session.scalars(select(Experiment)).one())
+    assert kept() == before
