@@ -6,7 +6,7 @@ first. ``night_asked`` has the distinct queries, ``night_units`` the shoppers, `
 """
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import text
@@ -45,7 +45,8 @@ def choose(session: Session, window: Window) -> dict[str, int]:
 def parameters(window: Window) -> Mapping[str, Any]:
     """What statements about ``window`` take: its ends, and the days that rows of it may lie under."""
     begin, end = window
-    return {"begin": begin, "end": end, "first": begin.date(), "last": end.date()}
+    # rows lie under days in UTC; PostgreSQL gives times in its own zone
+    return {"begin": begin, "end": end, "first": begin.astimezone(UTC).date(), "last": end.astimezone(UTC).date()}
 
 
 KEY = """

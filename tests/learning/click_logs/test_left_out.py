@@ -1,7 +1,7 @@
 """What is learned from and what is not, list by list; and what counts beside clicks."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from backend.events.models import BotUnit, Event, ServedList, ServedPage
 from backend.events.query_ids import new_query_id
 from backend.experiments.models import Experiment, Layer
 from backend.generations.models import EncoderRecord
+from backend.learning.click_logs.chosen import parameters
 from backend.learning.click_logs.collect import collect
 from backend.ml.clicks.click_log import ClickLog
 from backend.ml.encoder import Encoder
@@ -210,3 +211,11 @@ def test_an_empty_window_is_an_empty_log(day: tuple[Day, PlantedShop], read: Rea
     assert (len(log.lists.query), len(log.rows.product), len(log.judgements.query), log.asked.keys) == (0, 0, 0, ())
     assert log.asked.vectors.shape == (0, 32)
     assert len(log.products) == day[1].count
+
+
+@pytest.mark.parametrize("hours", [-8, 0, 9])
+def test_the_days_of_a_window_are_those_of_utc_in_whatever_zone_its_ends_are_told(hours: int) -> None:
+    zone = timezone(timedelta(hours=hours))
+    begin, end = datetime(2026, 10, 25, 20, tzinfo=UTC), datetime(2026, 11, 22, 2, tzinfo=UTC)
+    found = parameters((begin.astimezone(zone), end.astimezone(zone)))
+    assert (found["first"], found["last"]) == (begin.date(), end.date())

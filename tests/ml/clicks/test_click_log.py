@@ -73,3 +73,10 @@ def test_labels_are_graded_by_what_followed() -> None:
         clicked=yes, dwell_ms=np.full(7, 2_000), timed=yes, returned=yes, went_on=no, kept=no, bought=no
     )
     assert came_back_for_good == pytest.approx(0.3)
+
+
+def test_one_query_in_other_letters_is_in_the_same_part() -> None:
+    words = [f"text:red dress {number}" for number in range(50)]
+    assert [part_of(one) for one in words] == [part_of(f"text:{one[5:].title()}") for one in words]
+    assert len({part_of(one) for one in words}) == 3
+    assert len({part_of(f"SKU-{number}") == part_of(f"sku-{number}") for number in range(50)}) == 2, "ids are as given"
