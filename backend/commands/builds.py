@@ -1,5 +1,6 @@
 """``morelike build`` and ``morelike generation``: what was made, what serves, and the way back."""
 
+import re
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -163,7 +164,7 @@ def number_of(name: str) -> int:
     """
     from backend.errors import NotFound
 
-    if not name.removeprefix("g").isdecimal():
+    if re.fullmatch("g?[0-9]{1,18}", name) is None:
         raise NotFound("this is no generation", found=name, expected="g7")
     return int(name.removeprefix("g"))
 

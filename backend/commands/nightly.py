@@ -1,6 +1,7 @@
 """``morelike nightly``: learn from what shoppers did, now; how far it is; what came of it."""
 
 import math
+import re
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -38,10 +39,10 @@ def run(
     item_heads: Annotated[
         bool | None, typer.Option(help="Let heads of items learn, too; without this, where their time has come.")
     ] = None,
-    window_days: Annotated[float | None, typer.Option(min=0.01, help="Days that are learned from.")] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Of everything drawn at random.")] = None,
+    window_days: Annotated[float | None, typer.Option(min=0.01, max=3660, help="Days that are learned from.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, max=2**31 - 1, help="Of everything drawn at random.")] = None,
 ) -> None:
-    """Work on a night now, in this process; one that was left half-way is taken up first."""
+    """Work on a night now, in this process; without options, one that was left half-way is taken up first."""
     from backend.learning.nightly.begin import NightAsked
 
     asked = NightAsked(ACTOR, None, dry_run, item_heads, window_days, seed)
@@ -130,7 +131,7 @@ def number_of(name: str) -> int:
     """
     from backend.errors import NotFound
 
-    if not name.removeprefix("n").isdecimal():
+    if re.fullmatch("n?[0-9]{1,18}", name) is None:
         raise NotFound("this is no night", found=name, expected="n7")
     return int(name.removeprefix("n"))
 
@@ -139,13 +140,17 @@ def _worked_on(stores: Stores, asked: "NightAsked") -> "NightlyRun":
     """The night after this process has worked on it: the one that was left half-way, else a new one."""
     from backend.commands.bars import bars
     from backend.db import session_scope
-    from backend.learning.nightly.begin import NightRunning, begin_night
+    from backend.learning.nightly.begin import NightAsked, NightRunning, begin_night
     from backend.learning.nightly.runs import running_night
     from backend.learning.nightly.steps import NIGHT
     from backend.learning.nightly.work import take_up
 
     with session_scope(stores.sessions) as session:
         left = running_night(session)
+        same = NightAsked(asked.actor, dry_run=left.dry_run) if left is not None else asked
+        if left is not None and asked != same:
+            said = "The night that was left half-way is not the one that is asked for: wait for it, or cancel it."
+            raise NightRunning(said, found=f"n{left.id}", expected="`morelike nightly cancel`")
         number = left.id if left is not None else begin_night(session, stores.settings, asked).id
     with bars() as told:
         run = take_up(_works(stores, told), NIGHT, number)

@@ -163,4 +163,8 @@ def _challenger_due(session: Session, now: datetime) -> bool:
 
 def _must_forget(session: Session, live: Generation) -> bool:
     """Whether what serves has learned from rows that were erased since: then nothing is carried on from it."""
-    return session.scalar(select(Erasure.id).where(Erasure.generations.any_() == live.id).limit(1)) is not None
+    # one that was calibrated anew after the erasure has the same heads and another number
+    alike = (Generation.index_build_id == live.index_build_id) & (Generation.query_heads == live.query_heads)
+    alike |= Generation.id == live.id
+    named = select(Erasure.id).join(Generation, Erasure.generations.any_() == Generation.id)
+    return session.scalar(named.where(alike).limit(1)) is not None

@@ -1,6 +1,7 @@
 """What becomes of a verdict: a generation, with an index build where it needs one, and the flip. Two steps."""
 
 import time
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import select
@@ -15,7 +16,14 @@ from backend.generations.catching_up import a_few
 from backend.generations.due import count_behind
 from backend.generations.models import Generation, IndexBuild
 from backend.generations.promote import go_live
-from backend.generations.repository import live_build, live_generation, lock_generations, lock_index, ranks_as
+from backend.generations.repository import (
+    get_build,
+    live_build,
+    live_generation,
+    lock_generations,
+    lock_index,
+    ranks_as,
+)
 from backend.learning.models import NightlyRun
 from backend.learning.nightly.night import Night
 from backend.learning.nightly.runs import end_step, find_night, locked_night
@@ -45,6 +53,8 @@ def build(night: Night) -> Made:
         number = row.generation_id
         night.works.queue.nudge_after_commit(session, ADVANCE_BUILDS)
     state = _waited_for(night, number)
+    if state == "rejected" and (verdict["passed"] or verdict["route"] == "screen"):
+        return Made({"generation": f"g{number}"}, nothing=f"The index build of g{number} was given up.")
     if state == "rejected":
         return Made({"generation": f"g{number}"}, nothing=verdict["sentence"])
     if state == "failed":
@@ -62,6 +72,7 @@ def flip(night: Night) -> Made:
             run = locked_night(session, night.number)
             if run.state != "running" or run.outcome is not None:
                 return Made()
+            _check_waits(session, run)
             behind = _behind(session, run)
             if behind <= (0 if looks < PATIENT_LOOKS else a_few(session)):
                 made = _flipped(session, run, verdict, night.works.settings)
@@ -92,8 +103,9 @@ def verdict_of(night: Night) -> dict[str, Any]:
 def _keep(session: Session, night: Night, run: NightlyRun, verdict: dict[str, Any]) -> int:
     """Number of the generation with the heads of the chosen arm."""
     heads = night.folder / "arms"
-    live, production = live_build(session), session.get_one(Generation, run.production_id)
-    unchanged = live.item_heads if live is not None else None
+    production = session.get_one(Generation, run.production_id)
+    # the items that it was judged on, whatever is live by now
+    unchanged = get_build(session, production.index_build_id).item_heads
     items = heads / f"{verdict['chosen']}.items.safetensors"
     number = keep_adapter(
         session,
@@ -113,10 +125,11 @@ def _keep(session: Session, night: Night, run: NightlyRun, verdict: dict[str, An
 
 def _learned_from(run: NightlyRun, production: Generation) -> dict[str, Any]:
     """The times whose rows are in the heads: those of the window, and, carried on, those of what was live."""
-    events = {"from": run.window_from.isoformat(), "to": run.window_to.isoformat()}
+    since, until = run.window_from.astimezone(UTC), run.window_to.astimezone(UTC)
     before = production.data_range.get("events", {}).get("from")
     if before is not None and not run.options.get("identity"):
-        events["from"] = min(events["from"], before)
+        since = min(since, datetime.fromisoformat(before))
+    events = {"from": since.isoformat(), "to": until.isoformat()}
     return {"events": events, "night": f"n{run.id}", "seed": run.seed, "production": f"g{production.id}"}
 
 
@@ -132,6 +145,14 @@ def _waited_for(night: Night, number: int) -> str:
         night.told(f"Index build: {made.step}", done.products if done else 0, (done.total if done else 0) + 1)
         night.works.queue.nudge(ADVANCE_BUILDS)
         time.sleep(LOOK_S)
+
+
+def _check_waits(session: Session, run: NightlyRun) -> None:
+    """Refuse a generation that somebody has decided about by now: its build dropped, or live and rolled back."""
+    found = session.get_one(Generation, run.generation_id, populate_existing=True).state
+    if found not in ("ready", "live"):
+        said = f"g{run.generation_id} did not go live: somebody has decided about it meanwhile."
+        raise Conflict(said, found=found, expected="ready")
 
 
 def _behind(session: Session, run: NightlyRun) -> int:

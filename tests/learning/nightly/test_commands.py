@@ -13,7 +13,9 @@ from backend.db import session_scope
 from backend.generations.models import Generation, IndexBuild
 from backend.learning.compare import compare_generations, most_apart
 from backend.learning.nightly import steps
+from backend.learning.nightly.begin import NightAsked, begin_night
 from backend.ml.encoder import Encoder
+from backend.settings import Settings
 from tests.fixtures.api import Keys
 from tests.fixtures.heads import query_heads
 from tests.learning.nightly.planted import SENTENCE, planted
@@ -128,3 +130,33 @@ def test_generations_are_compared_by_stored_vectors(
 
 def test_commands_name_what_they_are_about() -> None:
     assert nightly.number_of("n7") == nightly.number_of("7") == 7
+
+
+def test_a_dry_run_takes_up_no_night_that_would_change_something(
+    run: CliRunner, sessions: sessionmaker[Session], tiny_encoder: Encoder
+) -> None:
+    make_live(sessions, tiny_encoder)
+    with session_scope(sessions) as session:
+        begin_night(session, Settings(), NightAsked("somebody"))
+    assert "Found: n1. Expected: `morelike nightly cancel`" in said(run, "nightly", "run", "--dry-run")
+    assert "not the one that is asked for" in said(run, "nightly", "run", "--seed", "3")
+    with session_scope(sessions) as session:
+        assert [one.state for one in session.query(Generation)] == ["live"]
+    assert "n1: live as g2." in said(run, "nightly", "run")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("report", "n99999999999999999999"),
+        ("report", "seven"),
+    ],
+)
+def test_what_cannot_be_asked_for_is_a_sentence(
+    words: tuple[str, ...], run: CliRunner, sessions: sessionmaker[Session], tiny_encoder: Encoder
+) -> None:
+    make_live(sessions, tiny_encoder)
+    done = run.invoke(command, ["nightly", *words])
+    assert isinstance(done.exception, SystemExit)
+    assert "Found: " in done.output
+    assert "Expected: " in done.output

@@ -12,6 +12,7 @@ from backend.errors import Conflict
 from backend.events.models import Erasure
 from backend.generations.models import EncoderRecord, Generation, IndexBuild
 from backend.generations.promote import go_live
+from backend.generations.repository import new_build
 from backend.learning.models import NightlyRun
 from backend.learning.nightly.begin import (
     NightAsked,
@@ -68,7 +69,10 @@ def test_what_passed_is_live_after_the_night_and_says_what_it_learned_from(
     with session_scope(sessions) as session:
         made = session.get_one(Generation, run.generation_id)
         assert made.gate_report == {"night": PASSED}
-        assert made.data_range["events"] == {"from": run.window_from.isoformat(), "to": run.window_to.isoformat()}
+        assert made.data_range["events"] == {
+            "from": run.window_from.astimezone(UTC).isoformat(),
+            "to": run.window_to.astimezone(UTC).isoformat(),
+        }
         assert made.replaced == run.production_id
     assert set(run.report["seconds"]) >= {"sessions", "build", "flip"}
     assert take_up(place.works(), planted(PASSED)) is None, "nothing is left to do"
@@ -249,3 +253,71 @@ def test_what_only_lacked_coverage_goes_on_trial_and_what_passed_is_guarded(
     with session_scope(sessions) as session:
         kept = session.get_one(NightlyRun, run.id).report
     assert (kept["guard"]["state"], kept["night"], "seconds" in kept) == ("running", PASSED, True)
+
+
+def test_what_was_erased_is_not_carried_on_by_a_new_calibration_either(
+    place: Place, sessions: sessionmaker[Session]
+) -> None:
+    run = night(place, PASSED)
+    with session_scope(sessions) as session:
+        session.add(Erasure(units=[], generations=[run.generation_id]))
+        learned = session.get_one(Generation, run.generation_id)
+        anew = Generation(index_build_id=learned.index_build_id, query_heads=learned.query_heads, calibration={},
+                          code_version="1", state="ready")  # fmt: skip
+        session.add(anew)
+        session.flush()
+        go_live(session, anew.id, actor="sweep", undoable=False)
+    begin(sessions)
+    with session_scope(sessions) as session:
+        assert session.get_one(NightlyRun, 2).options["identity"]
+
+
+def test_heads_are_kept_with_the_items_that_they_were_judged_on(
+    place: Place, sessions: sessionmaker[Session], tiny_encoder: Encoder
+) -> None:
+    works = place.works()
+    begin(sessions)
+
+    def meddle(night: Night) -> Made:
+        with session_scope(night.works.sessions) as session:
+            build = new_build(session, state="ready", step="done")
+            build.encoder_id, build.item_heads = tiny_encoder.id, b"other items"
+            session.flush()
+            other = Generation(index_build_id=build.id, calibration={}, code_version="1", state="ready")
+            session.add(other)
+            session.flush()
+            go_live(session, other.id, actor="somebody")
+        return Made()
+
+    steps = list(planted(PASSED))
+    steps[2] = Step("training", meddle)
+    run = take_up(works, steps)
+    assert run is not None
+    with session_scope(sessions) as session:
+        kept = session.get_one(Generation, run.generation_id)
+        judged_on = session.get_one(Generation, run.production_id)
+        assert kept.index_build_id == judged_on.index_build_id
+    assert generations(sessions) == ["retired", "live", "ready"]
+
+
+def test_what_somebody_rolled_back_or_gave_up_meanwhile_does_not_go_live(
+    place: Place, sessions: sessionmaker[Session]
+) -> None:
+    works = place.works()
+    begin(sessions)
+    steps = list(planted(PASSED))
+    build = next(at for at, step in enumerate(steps) if step.name == "build")
+
+    def given_up(night: Night) -> Made:
+        made = steps_before[build].do(night)
+        with session_scope(night.works.sessions) as session:
+            session.query(Generation).filter_by(state="ready").update({"state": "retired"})
+        return made
+
+    steps_before = list(steps)
+    steps[build] = Step("build", given_up)
+    run = take_up(works, steps)
+    assert run is not None
+    assert (run.state, run.outcome) == ("done", "unchanged")
+    assert "somebody has decided" in run.reason
+    assert generations(sessions) == ["live", "retired"]
