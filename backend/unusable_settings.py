@@ -12,7 +12,7 @@ def sentences(error: ValidationError) -> str:
         place = str(one["loc"][0]) if one["loc"] else ""
         field = Settings.model_fields.get(place)
         name = f"{Settings.model_config['env_prefix']}{place.upper()}" if field else place.upper()
-        secret = "SecretStr" in str(field.annotation if field else "") or name.endswith("_PASSWORD")
+        secret = (field is not None and "SecretStr" in repr(field.annotation)) or name.endswith("_PASSWORD")
         found = "a secret" if secret else repr(one["input"])
         said.append(f"{name} cannot be used. Found: {found}. Expected: {one['msg'].removeprefix('Input should be ')}.")
     return " ".join(said)
