@@ -10,7 +10,7 @@ from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from backend.catalog.models import Product
-from backend.ml.click_training.plan import TrainedArm
+from backend.ml.click_training.plan import ARMS, TrainedArm
 from backend.ml.click_training.problem import Captions, ItemVectors, Problem
 from backend.ml.clicks.context_propensities import ContextPropensities
 from backend.ml.gates.evidence import Candidate, Evidence
@@ -81,12 +81,14 @@ def judge_arms(
 def with_smaller_steps(problem: Problem, arms: Sequence[TrainedArm]) -> list[TrainedArm]:
     """``arms``, and of each that can be gone a part of the way, the parts: ``ips-0.5``, ``ips-0.25``.
 
-    Training does not look at what the log can vouch for; of one direction, the longest step that it can is judged.
+    Training does not look at what the log can vouch for; of one direction, the longest step that it can is judged. Each
+    way begins where its arm did: a part of the way from what is live to heads that are to be free of it is not free.
     """
     found = list(arms)
     for arm in arms:
+        begun = QueryHeads() if (known := ARMS.get(arm.name)) and known.fresh else problem.production
         for share in STEPS if arm.gamma and arm.items is None else ():
-            heads = part_way(problem.production, arm.heads, share)
+            heads = part_way(begun, arm.heads, share)
             if heads is not None:
                 report = {"part_of": arm.name, "share": share}
                 found.append(TrainedArm(f"{arm.name}-{share:g}", heads, None, arm.gamma * share, (), report))

@@ -52,6 +52,7 @@ INSTANTSEARCH_MODULES = ("asked.js", "answered.js", "connection.js")
 
 _IMPORT = re.compile(r"^import .*?;\n", re.MULTILINE)
 _EXPORT = re.compile(r"^export ", re.MULTILINE)
+_DEMO_ONLY = re.compile(r'^ *<p class="demo-only">.*</p>\n', re.MULTILINE)
 
 
 @cache
@@ -93,5 +94,12 @@ def _joined(about: str, *parts: str) -> Asset:
 @cache
 def page_files() -> dict[str, Asset]:
     """The files of the shop's own page, by the name they are served under."""
-    names = ("index.html", "style.css", "storefront.js", "icon.svg")
+    names = ("style.css", "storefront.js", "icon.svg")
     return {name: asset((STATIC / name).read_bytes(), name.rpartition(".")[2]) for name in names}
+
+
+@cache
+def shop_page(*, demo: bool) -> Asset:
+    """The shop's own page; only that of the demo shows the way to ``/demo/learn``, which no other server has."""
+    page = (STATIC / "index.html").read_text("utf-8")
+    return asset((page if demo else _DEMO_ONLY.sub("", page)).encode(), "html")

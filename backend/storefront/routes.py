@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from backend.access.dependencies import BlobsDep, SessionDep, SettingsDep, StorefrontCaller
 from backend.assets import Packing, SeenTag, send, send_page
 from backend.errors import NotFound
-from backend.storefront.bundle import instantsearch_script, page_files, script
+from backend.storefront.bundle import instantsearch_script, page_files, script, shop_page
 from backend.storefront.keyword_count import count_titles
 from backend.storefront.pictures import Width, original, scaled
 
@@ -39,9 +39,9 @@ class KeywordCount(BaseModel):
 
 
 @router.get("/", include_in_schema=False)
-def page(seen: SeenTag = None, packing: Packing = "") -> Response:
+def page(settings: SettingsDep, seen: SeenTag = None, packing: Packing = "") -> Response:
     """The shop."""
-    return send_page(page_files()["index.html"], seen, packing)
+    return send_page(shop_page(demo=settings.demo), seen, packing)
 
 
 @router.get("/static/{name}", include_in_schema=False)

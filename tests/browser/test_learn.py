@@ -179,9 +179,11 @@ def test_on_a_phone_nothing_is_cut_off_and_all_of_it_can_be_reached(house: Stack
 def test_the_visitors_clicks_are_events_of_a_list_on_record(house: Stack, open_tab: OpenTab) -> None:
     tab = open_tab()
     page = tab.page
-    page.goto(f"{house.url}/demo/learn?scenario=you")
+    with page.expect_response("**/v1/search") as answer:
+        page.goto(f"{house.url}/demo/learn?scenario=you")
     button = page.locator(".left .card button:not([disabled])").nth(2)
     button.wait_for()
+    assert side(page, "left") == [hit["product_id"] for hit in answer.value.json()["hits"]]
     product = page.locator(".left .card").nth(2).get_attribute("data-product")
     button.click()
     expect(page.locator("dialog.product")).to_be_visible()

@@ -14,6 +14,7 @@ from backend.blobs import BlobStore
 from backend.catalog.repository import delete_product, upsert_products
 from backend.catalog.schemas import ProductIn
 from backend.db import session_scope
+from backend.storefront.bundle import shop_page
 from tests.fixtures.api import Keys
 
 Keep = Callable[[Image.Image, str], str]
@@ -39,6 +40,13 @@ def test_the_page_needs_no_key_and_runs_nothing_that_others_sent(api: TestClient
     assert "unsafe" not in policy
     assert "<script>" not in answer.text
     assert "onclick" not in answer.text
+
+
+def test_the_page_shows_the_way_to_the_loop_where_there_is_one(api: TestClient) -> None:
+    way = b'href="/demo/learn"'
+    assert (way in api.get("/").content) == (api.get("/demo/learn").status_code == 200)
+    assert way in shop_page(demo=True).content
+    assert b"demo-only" not in shop_page(demo=False).content
 
 
 @pytest.mark.parametrize("name", ["style.css", "storefront.js", "icon.svg"])

@@ -56,13 +56,13 @@ def training(night: Night) -> Made:
 
 
 def past_of(night: Night) -> list[ContextPropensities]:
-    """Propensities of the nights before, the newest first."""
+    """Propensities of the nights before, the oldest first."""
     with session_scope(night.works.sessions) as session:
         before = select(NightlyRun.report["propensities"]).where(
             NightlyRun.id < night.number, NightlyRun.state == "done", NightlyRun.report.has_key("propensities")
         )
         kept = session.scalars(before.order_by(NightlyRun.id.desc()).limit(REMEMBERED)).all()
-    return [found for one in kept if (found := _as_of_now(one)) is not None]
+    return [found for one in reversed(kept) if (found := _as_of_now(one)) is not None]
 
 
 def _as_of_now(kept: dict[str, Any]) -> ContextPropensities | None:

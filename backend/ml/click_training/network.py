@@ -32,7 +32,7 @@ class Network(nn.Module):
         width = problem.log.asked.vectors.shape[1]
         start = QueryHeads() if arm.fresh else problem.production
         built = problem.item_heads
-        self.kept = problem.production.image if not pictures else None
+        self.kept = start.image if not pictures else None
         self.text = _begun(start.text, width, plan)
         self.image = _begun(start.image, width, plan) if pictures else None
         self.item_image = _begun(built.image, width, plan) if arm.items else None

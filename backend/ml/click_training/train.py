@@ -109,7 +109,8 @@ def _scaled(night: Night, arm: str, run: Run, report: dict[str, Any]) -> Trained
     tried = []
     best, found = None, live.ndcg
     for gamma in sorted({*GAMMAS}):
-        scaled, of_items = _at(heads, gamma), None if items is None else _items_at(items, gamma)
+        of_items = None if items is None else _items_at(items, gamma)
+        scaled = _at(heads, gamma, pictures=night.pictures)
         vectors = through(problem, of_items)
         gallery = night.live if of_items is None else Gallery(vectors, night.live.products)
         reached, kept = merit(problem, night.held, gallery, scaled), night.memory.kept(vectors, scaled)
@@ -124,8 +125,10 @@ def _scaled(night: Night, arm: str, run: Run, report: dict[str, Any]) -> Trained
     return TrainedArm(arm, scaled, of_items, gamma, tuple(run.history), report)
 
 
-def _at(heads: QueryHeads, gamma: float) -> QueryHeads:
-    return QueryHeads(*(None if head is None else head.scaled(gamma) for head in (heads.text, heads.image)))
+def _at(heads: QueryHeads, gamma: float, *, pictures: bool) -> QueryHeads:
+    """Scaled; the head of pictures only where it was trained: what is merely carried along stays as it is."""
+    text, image = (None if head is None else head.scaled(gamma) for head in (heads.text, heads.image))
+    return QueryHeads(text, image if pictures else heads.image)
 
 
 def _items_at(heads: ItemHeads, gamma: float) -> ItemHeads:

@@ -76,9 +76,9 @@ class Clicks:
 
 
 def weights_of(clicks: Clicks, plan: ClickPlan, labels: Labels) -> Weights:
-    """(k,) weights, of mean 1; ``naive`` leaves theta out."""
-    if not len(clicks.label):
-        return np.zeros(0)
+    """(k,) weights, of mean 1, or all 0 where nothing speaks for anything; ``naive`` leaves theta out."""
+    if not (clicks.label > 0).any():
+        return np.zeros(len(clicks.label))
     weights = np.asarray(clicks.label * 0.5 ** (clicks.age / plan.half_life), np.float64)
     if labels != "naive":
         weights *= np.minimum(1.0 / clicks.theta, plan.most_weight)

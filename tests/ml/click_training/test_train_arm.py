@@ -12,9 +12,10 @@ from backend.errors import Conflict
 from backend.ml.click_training.arm_files import described, load_arm, save_arm
 from backend.ml.click_training.plan import ClickEpoch, ClickPlan
 from backend.ml.click_training.problem import Problem
-from backend.ml.click_training.train import train_arm
+from backend.ml.click_training.train import _at, train_arm
 from backend.ml.clicks.click_log import Judgements
 from backend.ml.heads import QueryHeads
+from tests.fixtures.heads import a_head
 from tests.ml.click_training.shop import CONTRAST_ALONE, LIST_ALONE, learned, problem_of, quality, shop
 
 SMALL = ClickPlan(seeds=1, epochs=3)
@@ -102,6 +103,20 @@ def test_likes_are_learned_from_without_a_single_list(small: Problem) -> None:
     log = replace(small.log, judgements=told, rows=nothing_clicked)
     trained = train_arm(replace(small, log=log), "ips", replace(SMALL, epochs=1), seed=1)
     assert trained.report["learned"]["clicks"] == int((log.asked.parts() == "training").sum())
+
+
+def test_a_head_of_pictures_that_nothing_was_learned_for_stays_and_a_fresh_start_is_without(small: Problem) -> None:
+    """Scaled with the words' head, it would fade night by night; kept from the identity, nothing would be forgotten."""
+    pictures = a_head(small.log.asked.vectors.shape[1], 3)
+    live = replace(small, production=QueryHeads(None, pictures))
+    plan = replace(LIST_ALONE, epochs=3, seeds=1)
+    vectors, trained = small.log.asked.vectors, train_arm(live, "ips", plan, seed=1)
+    fresh = train_arm(live, "challenger", plan, seed=1)
+    assert trained.gamma > 0
+    assert fresh.gamma > 0
+    for heads in (trained.heads, _at(trained.heads, 0.5, pictures=False)):
+        assert (heads.adapt("image", vectors) == pictures(vectors)).all()
+    assert fresh.heads.image is None
 
 
 def test_an_arm_is_the_same_from_its_files_and_not_there_before_it_is_whole(small: Problem, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from backend.ml.click_training.examples import examples
 from backend.ml.click_training.plan import ClickPlan
-from backend.ml.click_training.weights import capped, lifted, share_of_heaviest
+from backend.ml.click_training.weights import Clicks, capped, lifted, share_of_heaviest, weights_of
 from backend.ml.clicks.adversaries import Bot, Fan
 from backend.ml.clicks.worlds import ONE_LIST, Population
 from tests.ml.click_training.shop import problem_of, shop
@@ -44,3 +44,10 @@ def test_a_flood_of_bots_and_a_fan_weigh_no_more_than_their_caps() -> None:
 def test_a_cell_counts_as_the_root_of_its_size_and_at_most_three_times() -> None:
     cells = np.array([0] * 100 + [1] * 25 + [2])
     assert lifted(cells, 3.0)[[0, 100, 125]] == pytest.approx([1, 2, 3])
+
+
+def test_where_there_are_dislikes_alone_nothing_weighs_anything() -> None:
+    """Divided by their mean, which is 0, they would be no numbers, and every loss with them."""
+    none, some = np.zeros(3), np.arange(3)
+    disliked = Clicks(none, np.ones(3), some, some, none, np.zeros(3, dtype=np.int64))
+    assert weights_of(disliked, ClickPlan(), "ips").tolist() == [0.0, 0.0, 0.0]

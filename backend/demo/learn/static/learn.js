@@ -154,32 +154,31 @@ async function lists() {
 /** Put what was served into the grids. */
 function arrange(leftToo) {
   const followed = text === null ? state.play.product_id : null;
-  const before = drawn.left.hits.findIndex((hit) => hit.product_id === followed);
+  const before = drawn.left.ranked.findIndex((hit) => hit.product_id === followed);
   if (leftToo) left.show(drawn.left.hits, followed);
   right.show(drawn.right.hits, followed, before < 0 ? null : before);
   left.attention(...shares(state.shopping ?? state.play.nights.at(-1)?.crowd));
 }
 
 async function served(side, generation, words, recorded) {
-  const wanted = `${chosen} g${generation} ${words} ${recorded}`;
+  const wanted = `${chosen} g${generation} ${words} ${recorded && state.play.generations.at(-1)}`;
   if (drawn[side]?.of === wanted) return false;
   const where = new URLSearchParams({scenario: chosen, generation, text: words});
   const {hits} = await call("GET", `/demo/learn/results?${where}`);
-  drawn[side] = {of: wanted, hits};
-  if (side === "left") {
-    left.open = recorded ? (hit) => you.open(hit) : null;
-    if (recorded) await you.search(words, hits.length);
-  }
+  // what can be opened is the list that is on record: the live generation's, with its coins
+  drawn[side] = {of: wanted, hits: recorded ? await you.search(words, hits) : hits, ranked: hits};
+  if (side === "left") left.open = recorded ? (hit) => you.open(hit) : null;
   return true;
 }
 
 function titles(first, last) {
   const name = (side, at, generation, note) => fill($(`#${side}-title`), [`Night ${at} `, h("small", {}, `g${generation}${note}`)]);
-  name("left", 0, first, ": as the encoder ranks");
+  if (state.scenarios.find((one) => one.name === chosen).joins) fill($("#left-title"), ["Your list ", h("small", {}, "as it is served now, on record")]);
+  else name("left", 0, first, ": as the encoder ranks");
   name("right", shown(), last, shown() && last !== first ? ": what was learned" : shown() ? ": nothing changed" : "");
   const meant = (hits) => hits.filter(isMeant).length;
-  const known = drawn.left.hits.some((hit) => hit.grade !== null);
-  fill($(".gain"), known ? ["what they mean: ", h("b", {}, meant(drawn.left.hits)), " → ", h("b", {}, meant(drawn.right.hits)), ` of ${drawn.right.hits.length}`] : ["Nobody of the crowd asks for this; nothing is planted for it."]);
+  const known = drawn.left.ranked.some((hit) => hit.grade !== null);
+  fill($(".gain"), known ? ["what they mean: ", h("b", {}, meant(drawn.left.ranked)), " → ", h("b", {}, meant(drawn.right.hits)), ` of ${drawn.right.hits.length}`] : ["Nobody of the crowd asks for this; nothing is planted for it."]);
 }
 
 function choose(name) {

@@ -17,14 +17,18 @@ export class You {
     dialog.addEventListener("close", () => this.left());
   }
 
-  /** The list of `text` as it is served now, on record; its hits as the other grids have them. */
-  async search(text, limit) {
+  /** The list of `text` as it is served now, on record; its hits as the other grids have them, graded as in `known`. */
+  async search(text, known) {
+    const limit = Math.max(1, known.length);
+    const grades = new Map(known.map(({product_id, grade}) => [product_id, grade]));
     const context = {query_type: "text", surface: "web", layout: "grid", columns: 4, device: "desktop", locale: navigator.language};
     const answer = await call("POST", "/v1/search", {text, limit, ...context, ...this.units});
     this.query = answer.query_id;
+    clearTimeout(this.exposure);  // what was replaced within a second was not seen
     const items = answer.hits.map(({product_id}) => ({product_id, visible_share: 1, visible_ms: 1000}));
     if (items.length) this.exposure = setTimeout(() => this.send("exposure", {query_id: this.query, items, columns: 4}), 1000);
-    return answer.hits;
+    return answer.hits.map(({product_id, product: {title, captions, image, price, currency}}) =>
+      ({product_id, title, caption: captions[0] ?? "", image, price, currency, grade: grades.get(product_id) ?? null}));
   }
 
   open(hit) {
