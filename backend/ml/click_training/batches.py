@@ -236,7 +236,7 @@ class _Clicked:
         found = np.zeros((len(distinct), len(products)), dtype=np.bool_)
         first, last = np.searchsorted(self._query, distinct), np.searchsorted(self._query, distinct, side="right")
         rows = np.repeat(np.arange(len(distinct)), last - first)
-        of = np.concatenate([np.arange(one, other) for one, other in zip(first, last, strict=True)])
+        of = np.arange(len(rows)) + np.repeat(first - (np.cumsum(last - first) - (last - first)), last - first)
         columns = self._column[self._product[of]]
         found[rows[columns >= 0], columns[columns >= 0]] = True
         self._column[products] = -1

@@ -105,6 +105,20 @@ def test_likes_are_learned_from_without_a_single_list(small: Problem) -> None:
     assert trained.report["learned"]["clicks"] == int((log.asked.parts() == "training").sum())
 
 
+@pytest.mark.parametrize("arm", ["ips", "dr"])
+def test_steps_without_a_single_click_teach_nothing_and_fail_nothing(small: Problem, arm: str) -> None:
+    """Dislikes alone; and lists that estimates are learned from, of which nobody clicked any."""
+    rows, count = small.log.rows, len(small.log.asked.keys)
+    each = np.arange(count, dtype=np.int32)
+    disliked = Judgements(each, each % 50, each, np.zeros(count, np.float32), np.zeros(count, np.int8))
+    nothing = replace(rows, label=np.zeros_like(rows.label), clicked=np.zeros_like(rows.clicked))
+    log = replace(small.log, judgements=disliked, rows=nothing)
+    trained = train_arm(replace(small, log=log), arm, replace(SMALL, epochs=1), seed=1)
+    assert trained.gamma == 0
+    assert trained.report["learned"]["clicks"] == 0
+    assert all(np.isfinite(epoch.loss or 0.0) for epoch in trained.history)
+
+
 def test_a_head_of_pictures_that_nothing_was_learned_for_stays_and_a_fresh_start_is_without(small: Problem) -> None:
     """Scaled with the words' head, it would fade night by night; kept from the identity, nothing would be forgotten."""
     pictures = a_head(small.log.asked.vectors.shape[1], 3)
