@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from copy import deepcopy
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -126,11 +126,13 @@ class Run:
         """Go on from what was kept.
 
         Raises:
-            Conflict: it is of another log or another plan.
+            Conflict: it is of another log, plan or version.
         """
         state: dict[str, Any] = torch.load(path, map_location=self.night.device, weights_only=True)
-        if state["night"] != self.night.fingerprint:
-            raise Conflict(f"{path} is of another log or of another plan.", expected="the same, or no such file")
+        known = {one.name for one in fields(ClickEpoch)}
+        if state.get("night") != self.night.fingerprint or any(known != set(one) for one in state["history"]):
+            detail = f"{path} is of another log, plan or version."
+            raise Conflict(detail, expected="the same, or no such file")
         self.network.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.remember = state["remember"]

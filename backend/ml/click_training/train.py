@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from backend.errors import Conflict
 from backend.ml.adapter_gate import GAMMAS
 from backend.ml.click_training.batches import Night
 from backend.ml.click_training.gallery import Gallery
@@ -43,13 +44,13 @@ def train_arm(
         plan: how; None: as :class:`ClickPlan` stands.
         seed: the first of the plan's seeds.
         device: where batches are computed.
-        checkpoint: written after each epoch, a file for each seed beside it, and gone on from where it is there.
+        checkpoint: written after each epoch, a file for each seed beside it, and gone on from where it is there and of
+            this log, plan and version.
         on_epoch: told what each epoch came to.
         on_step: told how many of how many steps of the epoch are done.
 
     Raises:
         KeyError: no such arm.
-        Conflict: the checkpoint is of another log or plan.
     """
     plan = plan or ClickPlan()
     if arm == "none":
@@ -88,9 +89,7 @@ def _trained(
 
 
 def _finish(run: Run, path: Path | None, on_epoch: OnEpoch | None, on_step: OnStep | None) -> None:
-    if path is not None and path.exists():
-        run.load(path)
-    else:
+    if path is None or not _went_on(run, path):
         run.judge(None)
     while not run.ended():
         run.judge(run.learn(on_step))
@@ -98,6 +97,15 @@ def _finish(run: Run, path: Path | None, on_epoch: OnEpoch | None, on_step: OnSt
             run.save(path)
         if on_epoch is not None:
             on_epoch(run.seed, run.history[-1])
+
+
+def _went_on(run: Run, path: Path) -> bool:
+    """Whether there was something to go on from; what another version left behind is nothing."""
+    try:
+        run.load(path)
+    except (FileNotFoundError, Conflict):
+        return False
+    return True
 
 
 def _scaled(night: Night, arm: str, run: Run, report: dict[str, Any]) -> TrainedArm:

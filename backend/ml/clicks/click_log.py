@@ -33,7 +33,14 @@ def part_of(key: str) -> Part:
 
 @dataclass(frozen=True)
 class Context:
-    """What examination depends on: propensities are estimated for each."""
+    """What examination depends on: propensities are estimated for each.
+
+    Args:
+        device: as the search named it.
+        layout: whether products stood in a grid or in one column.
+        columns: of the grid; 0 where the search did not say.
+        query_type: kind of the query.
+    """
 
     device: str
     layout: Literal["grid", "list"]
@@ -43,7 +50,8 @@ class Context:
     @property
     def name(self) -> str:
         """As reports say it: ``mobile grid of 2, text``."""
-        shape = f"grid of {self.columns}" if self.layout == "grid" else "list"
+        of = f" of {self.columns}" if self.columns else ""
+        shape = f"grid{of}" if self.layout == "grid" else "list"
         return f"{self.device} {shape}, {self.query_type}"
 
 

@@ -34,12 +34,13 @@ def prior(ranks: int, layout: Layout, columns: int = 1, *, list_decay: float = 1
     """Propensities (ranks,) that are assumed before there are clicks: k^-1 down a list, (1 + row)^-0.6 in a grid.
 
     Attention falls off more slowly over rows of a grid than over ranks of a list, and columns of a row are alike (Guo
-    et al., "Debiasing Grid-based Product Search in E-commerce", KDD 2020). The constants are assumptions.
+    et al., "Debiasing Grid-based Product Search in E-commerce", KDD 2020). The constants are assumptions. A grid of
+    unknown ``columns``, 0, decays over ranks as fast as over rows: between a list and any grid.
     """
     places = np.arange(ranks, dtype=np.float64)
     if layout == "list":
         return np.power(1.0 + places, -list_decay, dtype=np.float64)
-    return np.power(1.0 + places // columns, -row_decay, dtype=np.float64)
+    return np.power(1.0 + places // max(columns, 1), -row_decay, dtype=np.float64)
 
 
 def weighted_least_squares(found: Harvest) -> Floats:

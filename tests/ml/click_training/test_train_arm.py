@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
-from backend.errors import Conflict
 from backend.ml.click_training.arm_files import described, load_arm, save_arm
 from backend.ml.click_training.plan import ClickEpoch, ClickPlan
 from backend.ml.click_training.problem import Problem
@@ -89,8 +89,19 @@ def test_a_training_that_was_ended_goes_on_and_ends_with_the_same_weights(small:
     assert described(again) == described(whole)
     vectors = small.log.asked.vectors
     assert (again.heads.adapt("text", vectors) == whole.heads.adapt("text", vectors)).all()
-    with pytest.raises(Conflict, match="another log or of another plan"):
-        train_arm(small, "naive", replace(plan, identity=7.0), seed=1, checkpoint=path)
+
+
+def test_what_another_plan_or_version_left_behind_is_begun_anew(small: Problem, tmp_path: Path) -> None:
+    path, plan = tmp_path / "naive", replace(SMALL, epochs=1, seeds=1)
+    train_arm(small, "naive", replace(plan, identity=7.0), seed=1, checkpoint=path)
+    assert described(train_arm(small, "naive", plan, seed=1, checkpoint=path)) == described(
+        train_arm(small, "naive", plan, seed=1)
+    )
+    (kept,) = tmp_path.glob("*.pt")
+    state = torch.load(kept, weights_only=True)
+    torch.save(state | {"history": [{"number": 0}]}, kept)
+    again = train_arm(small, "naive", plan, seed=1, checkpoint=path)
+    assert described(again) == described(train_arm(small, "naive", plan, seed=1))
 
 
 def test_likes_are_learned_from_without_a_single_list(small: Problem) -> None:

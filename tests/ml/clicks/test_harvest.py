@@ -99,6 +99,10 @@ def test_rows_of_a_grid_fade_and_columns_do_not() -> None:
     assert prior(3, "list") == pytest.approx([1, 1 / 2, 1 / 3])
 
 
+def test_a_grid_whose_columns_nobody_said_fades_more_slowly_than_a_list() -> None:
+    assert prior(3, "grid", columns=0) == pytest.approx([1, 2**-0.6, 3**-0.6])
+
+
 def matrix(*edges: tuple[int, int, float, float]) -> Harvest:
     clicks = np.zeros((1, 4, 4))
     for here, there, one, other in edges:
