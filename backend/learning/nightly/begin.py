@@ -22,6 +22,9 @@ SCHEDULE = "schedule"
 LATE = timedelta(hours=1)
 """How late the very first night may begin: a stack that is started at noon waits for its hour."""
 
+REST = timedelta(minutes=1)
+"""Before a step that failed once is begun again; twice as long after each further time."""
+
 CHALLENGER_EVERY = timedelta(days=7)
 """How often one arm starts from the identity, to see what a long chain of warm starts has drifted into."""
 
@@ -137,9 +140,19 @@ def due_night(session: Session, at: str, now: datetime) -> date | None:
 
 def is_work_due(session: Session, at: str, now: datetime) -> bool:
     """Whether a night is to be begun, or one is under way that nobody works on."""
-    if running_night(session) is not None:
-        return not is_held(session)
+    running = running_night(session)
+    if running is not None:
+        return not is_held(session) and not _rests(session, running.id, now)
     return due_night(session, at, now) is not None
+
+
+def _rests(session: Session, number: int, now: datetime) -> bool:
+    """Whether a step failed a moment ago: what was in its way, such as a full disk, may need time to go."""
+    failed = select(NightlyStep.ended_at, NightlyStep.attempts)
+    failed = failed.where(
+        NightlyStep.run_id == number, NightlyStep.state == "failed", NightlyStep.ended_at.is_not(None)
+    )
+    return any(ended_at + REST * 2 ** (attempts - 1) > now for ended_at, attempts in session.execute(failed))
 
 
 def _has_been(session: Session, night: date) -> bool:

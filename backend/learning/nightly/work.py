@@ -87,11 +87,21 @@ def take_up(works: Works, steps: Sequence[Step], number: int | None = None) -> N
             go_on(night, steps)
         except Interrupted as why:
             log.info("night_interrupted", night=run.id, why=str(why))
-        with session_scope(works.sessions) as session:
-            run = find_night(session, run.id)
-        if run.state != "running":
-            night.tidy()
-        return run
+        except LockLost:  # its folder is somebody else's now
+            raise
+        except Exception:
+            _left(night)
+            raise
+        return _left(night)
+
+
+def _left(night: Night) -> NightlyRun:
+    """The night as it is now; of one that has ended, what shoppers did is removed from the disk."""
+    with session_scope(night.works.sessions) as session:
+        run = find_night(session, night.number)
+    if run.state != "running":
+        night.tidy()
+    return run
 
 
 def go_on(night: Night, steps: Sequence[Step]) -> None:

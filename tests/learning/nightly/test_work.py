@@ -23,7 +23,7 @@ from backend.learning.nightly.begin import (
     is_work_due,
 )
 from backend.learning.nightly.lock import alone
-from backend.learning.nightly.night import Night
+from backend.learning.nightly.night import LOG, Night
 from backend.learning.nightly.runs import MOST_ATTEMPTS, STEPS, steps_of
 from backend.learning.nightly.work import Made, Step, take_up
 from backend.ml.encoder import Encoder
@@ -52,6 +52,11 @@ def night(place: Place, verdict: dict[str, Any], **asked: Any) -> NightlyRun:
     run = take_up(works, planted(verdict))
     assert run is not None
     return run
+
+
+def folder(place: Place) -> Path:
+    """What shoppers did, of the first night."""
+    return place.home / "nights" / "1" / LOG
 
 
 def states(sessions: sessionmaker[Session], number: int) -> list[str]:
@@ -193,19 +198,42 @@ def test_a_step_that_never_ends_well_ends_the_night(place: Place, sessions: sess
     begin(sessions)
     steps = list(planted(PASSED))
 
-    def broken(_night: Night) -> Made:
+    def broken(night: Night) -> Made:
+        night.write(f"{LOG}/clicked.npy", b"x")
         raise RuntimeError("no more memory")
 
     steps[1] = Step("propensities", broken)
-    for _ in range(MOST_ATTEMPTS):
+    for number in range(1, MOST_ATTEMPTS + 1):
         with pytest.raises(RuntimeError):
             take_up(place.works(), steps)
+        if number == 1:
+            assert any(folder(place).iterdir()), "what a resumed night needs is kept"
     with session_scope(sessions) as session:
         run = session.get_one(NightlyRun, 1)
         assert run.state == "failed"
         assert run.error == "propensities: RuntimeError: no more memory"
     assert generations(sessions) == ["live"]
+    assert not folder(place).exists(), "what shoppers did does not outlive the night"
     assert begin(sessions) == 2, "the next night is not held up"
+
+
+def test_what_failed_rests_longer_each_time_before_a_sweep_begins_it_again(
+    place: Place, sessions: sessionmaker[Session]
+) -> None:
+    begin(sessions)
+    steps = list(planted(PASSED))
+
+    def broken(_night: Night) -> Made:
+        raise RuntimeError("no more space")
+
+    steps[1] = Step("propensities", broken)
+    for minutes in (1, 2, 4):
+        with pytest.raises(RuntimeError):
+            take_up(place.works(), steps)
+        now = datetime.now(UTC)
+        with session_scope(sessions) as session:
+            assert not is_work_due(session, "off", now + timedelta(minutes=minutes, seconds=-30))
+            assert is_work_due(session, "off", now + timedelta(minutes=minutes))
 
 
 def test_a_night_that_is_cancelled_changes_nothing(place: Place, sessions: sessionmaker[Session]) -> None:
