@@ -9,14 +9,16 @@ from typing import Any
 import torch
 from torch import nn
 
+_CPU = torch.device("cpu")
+
 
 class DivergedError(ValueError):
     """The loss of a step is no finite number."""
 
 
 @contextmanager
-def seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Draw from ``seed``, and leave what others draw as it was."""
+def seeded(seed: int, device: torch.device = _CPU) -> Iterator[None]:
+    """Draw from ``seed``, and leave what others draw as it was, on the processor and on ``device``."""
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         yield

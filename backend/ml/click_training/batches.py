@@ -73,14 +73,12 @@ class Replayed:
         captions: of products that nothing is judged by.
         images: pictures, as the encoder gave them.
         products: (p,) of the catalogue.
-        device: where.
     """
 
-    def __init__(self, captions: Captions, images: Rowed, products: Rows, device: torch.device) -> None:
+    def __init__(self, captions: Captions, images: Rowed, products: Rows) -> None:
         place = np.minimum(np.searchsorted(products, captions.products), max(len(products) - 1, 0))
         known = np.flatnonzero((products[place] == captions.products) & (images.count[place] > 0))
-        self._captions, self._place, self._known, self._device = captions, place, known, device
-        self._images = images
+        self._captions, self._place, self._known, self._images = captions, place, known, images
 
     def __len__(self) -> int:
         return len(self._known)
@@ -90,11 +88,11 @@ class Replayed:
         chosen = self._known[rows]
         texts = torch.from_numpy(np.ascontiguousarray(self._captions.vectors[chosen], dtype=np.float32))
         place = self._place[chosen]
-        return texts.to(self._device), self._images.start[place], place
+        return texts, self._images.start[place], place
 
     def images(self, shown: Rows) -> Tensor:
         """(n, d) pictures as the encoder gave them."""
-        return torch.from_numpy(self._images.vectors[shown]).to(self._device)
+        return torch.from_numpy(self._images.vectors[shown])
 
 
 class Night:
@@ -104,7 +102,6 @@ class Night:
         problem: the night's.
         arm: what is learned, and how clicks count.
         plan: how.
-        device: where.
         learned: lists to learn from; None takes those of the training part.
         held: lists that decide; None takes those of the validation part.
     """
@@ -114,11 +111,10 @@ class Night:
         problem: Problem,
         arm: Arm,
         plan: ClickPlan,
-        device: torch.device,
         learned: Examples | None = None,
         held: Examples | None = None,
     ) -> None:
-        self.problem, self.arm, self.plan, self.device = problem, arm, plan, device
+        self.problem, self.arm, self.plan = problem, arm, plan
         self.examples = _learned(problem, arm, plan) if learned is None else learned
         self.reach = plan.reach_of(self.examples.effective)
         self.held = examples(problem, "validation", replace(plan, most_lists=HELD), "ips") if held is None else held
@@ -130,14 +126,14 @@ class Night:
         kinds = np.array(log.asked.kinds, dtype="U10")
         self.pictures = bool((kinds[self.examples.query] == "image").any())
         self._calibrated: list[Kind] = ["image" if kind == "image" else "text" for kind in kinds.tolist()]
-        self.asked = torch.from_numpy(np.array(log.asked.vectors, dtype=np.float32)).to(device)
-        self.by_picture = torch.from_numpy(kinds == "image").to(device)
+        self.asked = torch.from_numpy(np.array(log.asked.vectors, dtype=np.float32))
+        self.by_picture = torch.from_numpy(kinds == "image")
         before = np.array(log.asked.vectors, dtype=np.float32)
         for kind in ("text", "image"):
             before[kinds == kind] = problem.production.adapt("image" if kind == "image" else "text",
                                                              before[kinds == kind])  # fmt: skip
-        self.production = torch.from_numpy(before).to(device)
-        self.replayed = Replayed(problem.captions.part("training"), self.frozen.images, log.products, device)
+        self.production = torch.from_numpy(before)
+        self.replayed = Replayed(problem.captions.part("training"), self.frozen.images, log.products)
         self._image, self._caption = (self._best(rowed, before) for rowed in (self.live.images, self.live.captions))
         self._clicked = _Clicked(self.examples, len(log.products))
 
@@ -151,8 +147,8 @@ class Night:
     def shown(self, lists: Rows) -> Shown:
         """What was in view in these lists."""
         part = self.examples.only(lists)
-        present = torch.from_numpy(part.product >= 0).to(self.device)
-        weight = torch.from_numpy(part.weight).to(self.device)
+        present = torch.from_numpy(part.product >= 0)
+        weight = torch.from_numpy(part.weight)
         return Shown(self._image[lists], self._caption[lists], weight, present)
 
     def contrast(self, lists: Rows, rng: np.random.Generator) -> Contrast:
@@ -178,7 +174,7 @@ class Night:
     def fingerprint(self) -> str:
         """What a checkpoint must have been made of."""
         found = sha256(repr((asdict(self.plan), asdict(self.arm), len(self.replayed))).encode())
-        for one in (self.examples.query, self.examples.product, self.examples.weight, self.production.cpu().numpy()):
+        for one in (self.examples.query, self.examples.product, self.examples.weight, self.production.numpy()):
             found.update(np.ascontiguousarray(one).tobytes())
         return found.hexdigest()
 
@@ -190,14 +186,14 @@ class Night:
         return rows
 
     def _put(self, values: NDArray[Any]) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(values)).to(self.device)
+        return torch.from_numpy(np.ascontiguousarray(values))
 
     def _no_negatives(self, query: Rows, own: Rows, products: Rows) -> Tensor:
         """(n, m) what was clicked for the query, looks like what was, or is as good by the encoder."""
-        masked = torch.from_numpy(self._clicked.of(query, products)).to(self.device)
-        masked |= torch.arange(len(products), device=self.device)[None, :] == torch.from_numpy(own)[:, None]
+        masked = torch.from_numpy(self._clicked.of(query, products))
+        masked |= torch.arange(len(products))[None, :] == torch.from_numpy(own)[:, None]
         images, captions = self.frozen.images, self.frozen.captions
-        looks = _firsts(images, products).to(self.device)
+        looks = _firsts(images, products)
         masked |= (looks[torch.from_numpy(own)] @ looks.T) >= ALIKE
         distinct, places = np.unique(query, return_inverse=True)
         raw = self.asked[torch.from_numpy(distinct)]

@@ -80,11 +80,10 @@ class Scorer:
         problem: whose catalogue it is.
         network: whose heads.
         gallery: rows that the item heads start from: raw where they are trained, as the build holds them where not.
-        device: where it is computed.
     """
 
-    def __init__(self, problem: Problem, network: Network, gallery: Gallery, device: torch.device) -> None:
-        self.network, self.gallery, self.device = network, gallery, device
+    def __init__(self, problem: Problem, network: Network, gallery: Gallery) -> None:
+        self.network, self.gallery = network, gallery
         kinds: list[Kind] = ["image" if kind == "image" else "text" for kind in problem.log.asked.kinds]
         self.scales = Scales.of(problem.calibration, kinds)
 
@@ -108,7 +107,7 @@ class Scorer:
             padded = rowed.padded(products)  # (m, r)
             vectors = self.vectors(side, padded.ravel())
             cosines = (z @ vectors.T).view(len(z), *padded.shape)
-            place = torch.zeros(len(z), len(products), dtype=torch.long, device=self.device)
+            place = torch.zeros(len(z), len(products), dtype=torch.long)
             if padded.shape[1] > 1:
                 with torch.no_grad():
                     shown = self._plain(rowed, padded.ravel())
@@ -126,14 +125,13 @@ class Scorer:
             return self._plain(rowed, rows)
         distinct, places = np.unique(np.maximum(rows, 0), return_inverse=True)
         adapted: Tensor = head(self._plain(rowed, distinct))
-        return adapted[torch.from_numpy(places.reshape(rows.shape)).to(self.device)]
+        return adapted[torch.from_numpy(places.reshape(rows.shape))]
 
     def _plain(self, rowed: Rowed, rows: Rows) -> Tensor:
         if not len(rowed.vectors):
-            return torch.zeros(*rows.shape, rowed.vectors.shape[1], device=self.device)
-        taken = torch.from_numpy(rowed.vectors[np.maximum(rows, 0)])
-        return taken.to(self.device)
+            return torch.zeros(*rows.shape, rowed.vectors.shape[1])
+        return torch.from_numpy(rowed.vectors[np.maximum(rows, 0)])
 
     def _score(self, query: Tensor, seen: Tensor, told: Tensor, image: Rows, caption: Rows) -> Tensor:
-        present = (torch.from_numpy(np.ascontiguousarray(rows >= 0)).to(self.device) for rows in (image, caption))
+        present = (torch.from_numpy(np.ascontiguousarray(rows >= 0)) for rows in (image, caption))
         return self.scales.only(query).score(seen, told, *present)

@@ -47,9 +47,9 @@ class Run:
     def __post_init__(self) -> None:
         night = self.night
         self.remember = night.plan.remember
-        with seeded(self.seed, night.device):
-            self.network = Network(night.problem, night.arm, night.plan, pictures=night.pictures).to(night.device)
-        self.scorer = Scorer(night.problem, self.network, night.gallery, night.device)
+        with seeded(self.seed):
+            self.network = Network(night.problem, night.arm, night.plan, pictures=night.pictures)
+        self.scorer = Scorer(night.problem, self.network, night.gallery)
         heads = [one for one in self.network.named_parameters() if one[0] != "log_scale"]
         self.optimizer = adamw(heads, self.rate, night.plan.weight_decay)
         self.optimizer.add_param_group({"params": [self.network.log_scale], "weight_decay": 0.0, "share": 0.1})
@@ -60,7 +60,7 @@ class Run:
         rng = np.random.default_rng((self.seed, number))
         batches, totals = self.night.batches(rng), dict[str, float]()
         self.network.train()
-        with seeded(self.seed + 1000 * number, self.night.device):
+        with seeded(self.seed + 1000 * number):
             for step, lists in enumerate(batches, start=1):
                 self._set_rate(number - 1 + step / len(batches))
                 losses = self._losses(lists, rng)
@@ -94,7 +94,7 @@ class Run:
             self.remember *= night.plan.tightened
         best = not self.history or (remembers and found > max(one.merit for one in self.history if one.best))
         if best:
-            self.best = deepcopy({name: weight.cpu() for name, weight in self.network.state_dict().items()})
+            self.best = deepcopy(dict(self.network.state_dict()))
         parts = {name: round(value, 5) for name, value in (losses or {}).items()}
         loss = parts.pop("loss", None)
         self.history.append(ClickEpoch(len(self.history), loss, parts, found, kept, self.network.scale.item(), best))
@@ -128,7 +128,7 @@ class Run:
         Raises:
             Conflict: it is of another log, plan or version.
         """
-        state: dict[str, Any] = torch.load(path, map_location=self.night.device, weights_only=True)
+        state: dict[str, Any] = torch.load(path, weights_only=True)
         known = {one.name for one in fields(ClickEpoch)}
         if state.get("night") != self.night.fingerprint or any(known != set(one) for one in state["history"]):
             detail = f"{path} is of another log, plan or version."
@@ -136,7 +136,7 @@ class Run:
         self.network.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.remember = state["remember"]
-        self.best = {name: weight.cpu() for name, weight in state["best"].items()}
+        self.best = state["best"]
         self.history = [ClickEpoch(**epoch) for epoch in state["history"]]
 
     def _losses(self, lists: Rows, rng: np.random.Generator) -> Losses:

@@ -5,8 +5,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from backend.errors import Conflict
 from backend.ml.adapter_gate import GAMMAS
 from backend.ml.click_training.batches import Night
@@ -31,7 +29,6 @@ def train_arm(
     plan: ClickPlan | None = None,
     *,
     seed: int = 1,
-    device: torch.device | str = "cpu",
     checkpoint: Path | None = None,
     on_epoch: OnEpoch | None = None,
     on_step: OnStep | None = None,
@@ -43,7 +40,6 @@ def train_arm(
         arm: a name of :data:`ARMS`, or "none": what is live.
         plan: how; None: as :class:`ClickPlan` stands.
         seed: the first of the plan's seeds.
-        device: where batches are computed.
         checkpoint: written after each epoch, a file for each seed beside it, and gone on from where it is there and of
             this log, plan and version.
         on_epoch: told what each epoch came to.
@@ -55,7 +51,7 @@ def train_arm(
     plan = plan or ClickPlan()
     if arm == "none":
         return _untouched(problem, arm, {})
-    night = Night(problem, ARMS[arm], plan, torch.device(device))
+    night = Night(problem, ARMS[arm], plan)
     report: dict[str, Any] = {"plan": asdict(plan), "learned": night.examples.to_json()}
     report |= {"validation_lists": len(night.held)}
     if not len(night.examples) or not len(night.held):

@@ -3,7 +3,6 @@
 from dataclasses import replace
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from backend.ml.click_training.batches import Night
@@ -73,7 +72,7 @@ def quality(planted: Planted, heads: QueryHeads, queries: NDArray[np.bool_]) -> 
 
 def learned(planted: Planted, problem: Problem, arm: str, plan: ClickPlan, seed: int) -> float:
     """Quality, for the queries that judge, of what an arm comes to at its last epoch, whatever validation says."""
-    run = Run(Night(problem, ARMS[arm], plan, torch.device("cpu")), seed, plan.rate)
+    run = Run(Night(problem, ARMS[arm], plan), seed, plan.rate)
     run.judge(None)
     for _ in range(plan.epochs):
         run.judge(run.learn(None))

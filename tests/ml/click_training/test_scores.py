@@ -45,9 +45,9 @@ def test_pairs_are_scored_as_the_one_score_has_them() -> None:
 def test_scores_with_gradients_differ_from_it_by_one_number_a_query() -> None:
     problem = _problem()
     plan = ClickPlan(kept=1.0, dropout=0.0)
-    night = Night(problem, ARMS["ips"], plan, torch.device("cpu"))
+    night = Night(problem, ARMS["ips"], plan)
     network = Network(problem, ARMS["ips"], plan, pictures=False).eval()
-    scorer = Scorer(problem, network, night.gallery, night.device)
+    scorer = Scorer(problem, network, night.gallery)
     lists = np.arange(len(night.examples))
     query = torch.from_numpy(night.examples.query)
     with torch.no_grad():
