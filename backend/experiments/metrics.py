@@ -20,7 +20,7 @@ class Metric:
 
     name: str
     title: str
-    unit: Literal["per query", "per shopper", "share", "ms"]
+    unit: Literal["per query", "per shopper", "share", "s", "ms"]
     better: Literal["higher", "lower"]
     above: str
     below: str | None
@@ -36,6 +36,8 @@ METRICS = (
     Metric("abandonment", "Queries without a click", "share", "lower", "abandoned", "queries", 0.03),
     Metric("reformulation", "Queries asked anew", "share", "lower", "reformulated", "queries"),
     Metric("zero_results", "Queries that found nothing", "share", "lower", "zero_results", "queries", 0.05),
+    Metric("new_product_views", "New products seen per query", "per query", "higher", "new_views", "queries", 0.1),
+    Metric("time_to_satisfaction", "Time to the first that satisfied", "s", "lower", "answered_s", "answered"),
 )
 """All of them but the latency; the first is what is judged by unless an experiment says otherwise."""
 

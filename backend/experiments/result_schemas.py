@@ -141,7 +141,7 @@ class MetricRead(BaseModel):
 
     name: str
     title: str
-    unit: Literal["per query", "per shopper", "share", "ms"]
+    unit: Literal["per query", "per shopper", "share", "s", "ms"]
     better: Literal["higher", "lower"]
     role: Literal["primary", "secondary", "guardrail"]
     arms: list[ArmValue]

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from backend.catalog.schemas import Line
 from backend.experiments.assignment import INTERLEAVED
 from backend.experiments.models import Experiment
-from backend.ml.clicks.exploration import ExplorationPolicy
+from backend.ml.clicks.exploration import NEW_DAYS, ExplorationPolicy
 
 ArmName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$", examples=["g8"])]
 Share = Annotated[float, Field(ge=0.0001, le=1)]
@@ -55,7 +55,7 @@ class ExplorationIn(Strict):
     temperature: float = Field(0.05, gt=0, le=100, description="Of the draw from behind the page.")
     slot_chance: float = Field(0.5, ge=0, le=1, description="Chance that a list drawn for the slot is changed.")
     new_item_share: float = Field(0.5, ge=0, le=1, description="Chance that only new products are drawn from.")
-    new_item_days: float = Field(14.0, ge=0, le=3650, description="Days that a product counts as new.")
+    new_item_days: float = Field(NEW_DAYS, ge=0, le=3650, description="Days that a product counts as new.")
 
     def policy(self) -> ExplorationPolicy:
         """The same as searches take it."""

@@ -10,13 +10,15 @@ from numpy.typing import NDArray
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from backend.ml.clicks.deeds import LONGEST_MS, SEEN_MS, SEEN_SHARE
+from backend.ml.clicks.exploration import NEW_DAYS
 from backend.ml.clicks.labels import KEPT, SATISFIED_MS, SATISFYING, UNSURE
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 SUMS = ("queries", "satisfied", "labels", "clicks", "carts", "purchases", "abandoned", "reformulated", "zero_results",
-        "timed", "slow", "slower")  # fmt: skip
+        "timed", "slow", "slower", "new_views", "answered", "answered_s")  # fmt: skip
 """What is summed; see ``_ROWS``. Refined lists belong to the query that they began with."""
 
 BEFORE = timedelta(days=28)
@@ -28,6 +30,8 @@ SLOWER = 1.1
 HEARD = timedelta(days=7)
 """After a list its events are waited for no longer than this."""
 
+_NEW = timedelta(days=NEW_DAYS)
+
 _AT_ONCE = 20_000
 
 _UNITS = {
@@ -36,12 +40,14 @@ _UNITS = {
     "session": "coalesce(l.session_id, l.shopper_id, l.user_id)",
 }
 
-# labels as in ml/clicks/labels.py, with the one cut of 30 s; who left at once had a dwell below it, too
+# labels as in ml/clicks/labels.py, with the one cut of 30 s; who left at once had a dwell below it, too. In view as in
+# ml/clicks/deeds.py. Exposures are read of new products only, and of none in a shop that is new itself: there, they
+# are all products
 _ROWS = """
 WITH served AS MATERIALIZED (
   SELECT l.query_id, coalesce(l.root_id, l.query_id) AS root, l.turn, l.experiments ->> :name AS arm,
          l.assignment -> 'layers' -> :layer ->> 'how' AS how, {unit} AS unit, coalesce(l.device, '') AS device,
-         coalesce(l.query_type, '') AS query_type, l.total, l.latency_ms,
+         coalesce(l.query_type, '') AS query_type, l.total, l.latency_ms, l.served_at,
          l.is_bot OR l.shopper_id IN (SELECT unit FROM bot_units) OR l.session_id IN (SELECT unit FROM bot_units)
            OR l.user_id IN (SELECT unit FROM bot_units) AS bot, false AS before
   FROM served_lists l
@@ -59,21 +65,32 @@ lists AS MATERIALIZED (
 limits AS MATERIALIZED (
   SELECT percentile_cont(0.95) WITHIN GROUP (ORDER BY l.latency_ms) AS p95
   FROM lists l JOIN units u USING (unit) WHERE u.left_out = '' AND u.arm = :control AND l.turn = 1 AND NOT l.before),
+fresh AS MATERIALIZED (
+  SELECT p.id, p.created_at FROM products p
+  WHERE p.created_at > :oldest AND (SELECT 2 * count(*) FILTER (WHERE o.created_at <= :known_before) > count(*)
+                                    FROM products o WHERE o.created_at <= :since)),
 acts AS MATERIALIZED (
   SELECT l.root, e.product_id, bool_or(e.type = 'click') AS clicked,
          coalesce(sum(e.dwell_ms) FILTER (WHERE e.type = 'dwell'), 0) AS dwell_ms,
          bool_or(e.type IN ('add_to_cart', 'wishlist')) AS kept, bool_or(e.type = 'add_to_cart') AS cart,
-         bool_or(e.type = 'purchase') AS bought
+         bool_or(e.type = 'purchase') AS bought,
+         coalesce(sum(coalesce(e.visible_ms, :seen_ms)) FILTER (WHERE e.type = 'exposure') >= :seen_ms, false) AS seen,
+         coalesce(bool_or(f.created_at > l.served_at - :new), false) AS new,
+         min(e.occurred_at) FILTER (WHERE e.type NOT IN ('exposure', 'dwell')) AS first_at
   FROM lists l JOIN events e ON e.query_id = l.query_id AND e.received_on BETWEEN :begin AND :heard
+  LEFT JOIN fresh f ON f.id = e.product_id
   WHERE NOT e.is_bot AND e.attribution IN ('given', 'joined') AND e.product_id IS NOT NULL
-    AND e.type IN ('click', 'dwell', 'add_to_cart', 'wishlist', 'purchase')
+    AND (e.type IN ('click', 'dwell', 'add_to_cart', 'wishlist', 'purchase')
+         OR (e.type = 'exposure' AND e.visible_share >= :seen_share AND e.product_id IN (SELECT id FROM fresh)))
   GROUP BY l.root, e.product_id),
 done AS MATERIALIZED (
   SELECT root, count(*) FILTER (WHERE clicked) AS clicks,
          count(*) FILTER (WHERE kept OR bought OR (clicked AND dwell_ms >= :satisfied_ms)) AS satisfied,
          sum(CASE WHEN bought THEN 3 WHEN kept THEN :kept WHEN clicked AND dwell_ms >= :satisfied_ms THEN :satisfying
                   WHEN clicked THEN :unsure ELSE 0 END) AS labels,
-         count(*) FILTER (WHERE cart) AS carts, count(*) FILTER (WHERE bought) AS purchases
+         count(*) FILTER (WHERE cart) AS carts, count(*) FILTER (WHERE bought) AS purchases,
+         count(*) FILTER (WHERE new AND (seen OR clicked OR kept OR bought)) AS new_views,
+         min(first_at) FILTER (WHERE kept OR bought OR (clicked AND dwell_ms >= :satisfied_ms)) AS answered_at
   FROM acts GROUP BY root),
 reformulated AS MATERIALIZED (
   SELECT DISTINCT l.root FROM lists l
@@ -85,7 +102,10 @@ SELECT u.number AS unit, u.arm, u.placed, u.left_out, l.device, l.query_type, l.
        coalesce(sum(d.purchases), 0) AS purchases, count(*) FILTER (WHERE coalesce(d.clicks, 0) = 0) AS abandoned,
        count(r.root) AS reformulated, count(*) FILTER (WHERE l.total = 0) AS zero_results,
        count(l.latency_ms) AS timed, count(*) FILTER (WHERE l.latency_ms > limits.p95) AS slow,
-       count(*) FILTER (WHERE l.latency_ms > :slower * limits.p95) AS slower
+       count(*) FILTER (WHERE l.latency_ms > :slower * limits.p95) AS slower,
+       coalesce(sum(d.new_views), 0) AS new_views, count(d.answered_at) AS answered,
+       coalesce(sum(least(greatest(extract(epoch FROM d.answered_at - l.served_at), 0), :longest_s))
+                FILTER (WHERE d.answered_at IS NOT NULL), 0) AS answered_s
 FROM lists l JOIN units u USING (unit) CROSS JOIN limits
 LEFT JOIN done d USING (root) LEFT JOIN reformulated r USING (root)
 WHERE l.turn = 1 GROUP BY 1, 2, 3, 4, 5, 6, 7
@@ -94,7 +114,7 @@ WHERE l.turn = 1 GROUP BY 1, 2, 3, 4, 5, 6, 7
 _PAST = """
   UNION ALL
   SELECT l.query_id, coalesce(l.root_id, l.query_id), l.turn, NULL, NULL, {unit}, '', '', l.total, l.latency_ms,
-         l.is_bot, true
+         l.served_at, l.is_bot, true
   FROM served_lists l
   WHERE l.served_on BETWEEN :begin AND :first AND l.served_at >= :past AND l.served_at < :since AND NOT l.is_bot
     AND coalesce(l.request ->> 'text', l.request ->> 'image_hash', l.request ->> 'product_id') IS NOT NULL
@@ -192,6 +212,12 @@ def read_unit_sums(session: Session, period: Period, arms: Sequence[str]) -> Uni
         "satisfying": SATISFYING,
         "unsure": UNSURE,
         "slower": SLOWER,
+        "oldest": (past if period.before else period.since) - _NEW,
+        "known_before": period.since - _NEW,
+        "new": _NEW,
+        "seen_share": SEEN_SHARE,
+        "seen_ms": SEEN_MS,
+        "longest_s": LONGEST_MS / 1000,
     }
     hash_joins(session)
     found = session.execute(statement, values, execution_options={"stream_results": True, "yield_per": _AT_ONCE})

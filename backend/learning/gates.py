@@ -13,6 +13,7 @@ from backend.catalog.models import Product
 from backend.ml.click_training.plan import ARMS, TrainedArm
 from backend.ml.click_training.problem import Captions, ItemVectors, Problem
 from backend.ml.clicks.context_propensities import ContextPropensities
+from backend.ml.clicks.exploration import NEW_DAYS
 from backend.ml.gates.evidence import Candidate, Evidence
 from backend.ml.gates.golden import Golden, labelled
 from backend.ml.gates.judge import Told, judge_night
@@ -25,9 +26,6 @@ from backend.ml.heads import QueryHeads, QuerySide
 
 MOST_GOLDEN = 2000
 """Captions of each part that are asked, each over the whole catalogue for each arm."""
-
-NEW_DAYS = 14.0
-"""Days for which a product counts as new."""
 
 _TRIES = 200
 """Single queries that a head is timed with."""

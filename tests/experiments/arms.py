@@ -10,6 +10,7 @@ import numpy as np
 from sqlalchemy import insert
 from sqlalchemy.orm import Session, sessionmaker
 
+from backend.catalog.models import Product
 from backend.db import session_scope
 from backend.events.models import Event, ServedList, ServedPage
 from backend.generations.models import EncoderRecord, Generation, IndexBuild
@@ -30,12 +31,14 @@ class Behaviour:
         carts: chance that a satisfied click leads to a cart.
         empty: chance that a query finds nothing.
         latency_ms: median of the lists' latency.
+        new_views: chance that the new product of ``stock`` is in view.
     """
 
     satisfied: float = 0.3
     carts: float = 0.2
     empty: float = 0.02
     latency_ms: float = 20.0
+    new_views: float = 0.0
 
 
 @dataclass
@@ -80,6 +83,7 @@ class Log:
         self.events.append(
             {"message_id": f"m{next(_ids)}", "type": kind, "query_id": query_id, "product_id": product}
             | {"source": "client", "occurred_at": at, "received_on": at.date(), "dwell_ms": None, "is_bot": False}
+            | {"visible_share": None, "visible_ms": None}
             | changes
         )
 
@@ -138,6 +142,8 @@ def _search(log: Log, unit: str, does: Behaviour, liveliness: float, rng: np.ran
     empty = rng.random() < does.empty
     latency = does.latency_ms * float(rng.lognormal(0, 0.3))
     query_id = log.listed(unit, total=0 if empty else 10, latency_ms=latency, **told)
+    if does.new_views and rng.random() < does.new_views:
+        log.did(query_id, "exposure", "new", visible_share=0.9, visible_ms=800, at=told["served_at"])
     if not empty and rng.random() < does.satisfied * liveliness:
         log.satisfied(query_id, at=told["served_at"])
         if rng.random() < does.carts:
@@ -161,6 +167,15 @@ def drafted(experiment: str, prefer_b: float, *, shoppers: int, seed: int, at: d
             if rng.random() < 0.2:
                 log.satisfied(query_id, "p0", at=at)  # both teams' first: nobody's credit
     return log
+
+
+def stock(sessions: Sessions, **days_old: float) -> None:
+    """Products that came into the catalogue so many days ago."""
+    with session_scope(sessions) as session:
+        session.add_all(
+            Product(id=name, title=name, created_at=NOW - timedelta(days=days), updated_at=NOW)
+            for name, days in days_old.items()
+        )
 
 
 def make_generations(sessions: Sessions, states: Sequence[str] = ("retired", "live", "ready")) -> list[int]:

@@ -13,7 +13,7 @@ from backend.experiments.models import Experiment
 from backend.experiments.result_schemas import ExperimentResults, MetricChange, MetricRead
 from backend.experiments.results import NeverRan, results_of
 from backend.experiments.schemas import ExperimentIn
-from tests.experiments.arms import NOW, Behaviour, Log, Sessions, assigned, divided, drafted, make_generations
+from tests.experiments.arms import NOW, Behaviour, Log, Sessions, assigned, divided, drafted, make_generations, stock
 
 
 def running(sessions: Sessions, *, days: float = 1.0, **changes: Any) -> str:
@@ -62,6 +62,67 @@ def test_sums_of_units_are_what_was_done(sessions: Sessions) -> None:
     assert values["reformulation"] == pytest.approx([0, 1 / 2])
     assert values["add_to_cart_per_shopper"] == pytest.approx([0, 1])
     assert values["latency_p95"] == [20.0, 20.0]
+
+
+def test_a_view_is_of_what_was_new_then_and_in_view_and_counts_once_a_query(sessions: Sessions) -> None:
+    """By hand: 4 views in control's 3 queries, none in new's one. ``aged`` was new ten days ago and is not now."""
+    stock(sessions, fresh=3, other=13.9, aged=20, old=60, older=70, oldest=80, gone=90, last=99)
+    name, log = running(sessions, days=12), Log()
+    first = log.listed("1:a", **assigned(name, "control"))
+    for _ in range(2):
+        log.did(first, "exposure", "fresh", visible_share=0.6, visible_ms=300)
+    log.did(first, "click", "fresh")
+    log.did(first, "click", "other")  # what was opened was seen
+    for product in ("aged", "old", "unknown"):
+        log.did(first, "exposure", product, visible_share=1.0, visible_ms=9000)
+    second = log.listed("1:a", **assigned(name, "control"))
+    log.did(second, "exposure", "fresh", visible_share=0.4, visible_ms=9000)
+    refined = log.listed("1:a", turn=2, root_id=second, **assigned(name, "control"))
+    log.did(refined, "exposure", "other", visible_share=0.5)  # for how long is not said
+    then = NOW - timedelta(days=10)
+    log.did(log.listed("1:b", served_at=then, **assigned(name, "control")), "exposure", "aged", visible_share=0.9,
+            visible_ms=500, at=then)  # fmt: skip
+    third = log.listed("1:c", **assigned(name, "new"))
+    log.did(third, "exposure", "fresh", visible_share=0.9, visible_ms=499)
+    log.did(third, "exposure", "fresh", visible_share=0.9, visible_ms=900, is_bot=True)
+    log.write(sessions)
+    read, differs = metric(found(sessions, name), "new_product_views")
+    assert [arm.value for arm in read.arms] == pytest.approx([4 / 3, 0])
+    assert read.role == "guardrail"
+    assert differs.harm is not None
+    assert (differs.harm.margin, differs.harm.breached) == (0.1, False)  # of so few nothing is known
+
+
+def test_nothing_is_new_in_a_shop_that_is_new_itself(sessions: Sessions) -> None:
+    stock(sessions, fresh=3, other=5, old=60, older=80)
+    name, log = running(sessions), Log()
+    log.did(log.listed("1:a", **assigned(name, "control")), "click", "fresh")
+    log.write(sessions)
+    assert metric(found(sessions, name), "new_product_views")[0].arms[0].value == 0
+
+
+def test_time_to_satisfaction_is_that_of_queries_that_satisfied(sessions: Sessions) -> None:
+    """By hand: 40 s, 100 s and half an hour in control; whoever was never satisfied has no time, and is not counted."""
+    name, log = running(sessions), Log()
+
+    def after(seconds: float) -> dict[str, Any]:
+        return {"at": NOW + timedelta(seconds=seconds)}
+
+    first = log.listed("1:a", **assigned(name, "control"))
+    log.did(first, "click", "p1", **after(10))
+    log.did(first, "dwell", "p1", dwell_ms=2_000, **after(12))
+    log.did(first, "exposure", "p2", visible_share=1.0, **after(1))
+    log.satisfied(first, "p2", **after(40))
+    log.satisfied(first, "p3", **after(200))  # not the first
+    log.did(log.listed("1:b", **assigned(name, "control")), "add_to_cart", **after(100))
+    log.did(log.listed("1:b", **assigned(name, "control")), "purchase", **after(7200))
+    log.did(log.listed("1:c", **assigned(name, "control")), "click", **after(5))
+    log.listed("1:d", **assigned(name, "control"))
+    log.listed("1:e", **assigned(name, "new"))
+    log.write(sessions)
+    read, differs = metric(found(sessions, name), "time_to_satisfaction")
+    assert [arm.value for arm in read.arms] == [pytest.approx((40 + 100 + 1800) / 3), None]
+    assert (read.role, read.unit, read.better, differs.relative) == ("secondary", "s", "lower", None)
 
 
 def test_bots_testers_and_who_is_in_two_arms_are_left_out(sessions: Sessions) -> None:

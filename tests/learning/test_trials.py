@@ -18,7 +18,7 @@ from backend.learning.models import NightlyRun
 from backend.learning.trials import begin_guard, begin_screen
 from backend.learning.watching import watch
 from backend.settings import Settings
-from tests.experiments.arms import NOW, Behaviour, Sessions, divided, drafted, make_generations
+from tests.experiments.arms import NOW, Behaviour, Sessions, divided, drafted, make_generations, stock
 
 SETTINGS = Settings(screen_units=150, guard_share=0.1)
 
@@ -163,6 +163,27 @@ def test_harm_is_rolled_back_by_itself_and_audited(
         entries = session.scalars(select(AuditEntry).where(AuditEntry.action == "generation.rolled_back")).all()
         assert [(entry.actor, entry.subject) for entry in entries] == [("guard", f"g{new}")]
         assert entries[0].details["to"] == f"g{previous}"
+
+
+@pytest.mark.parametrize(("shown", "after"), [(0.3, "rolled_back"), (0.57, "promoted")])
+def test_a_generation_that_hides_new_products_is_rolled_back(
+    sessions: Sessions, generations: list[int], shown: float, after: str
+) -> None:
+    """One that shows a twentieth less of them is within what is put up with."""
+    previous, new = generations
+    stock(sessions, new=2, old=60, older=90)
+    with session_scope(sessions) as session:
+        session.scalars(select(NightlyRun)).one().outcome = "promoted"
+    name = guarded(sessions, previous, new)
+    assert name is not None
+    aged(sessions, timedelta(hours=1))
+    arms = {"previous": Behaviour(new_views=0.6), "new": Behaviour(new_views=shown)}
+    divided(name, arms, shoppers=400, seed=9).write(sessions)
+    watch(sessions, SETTINGS)
+    with session_scope(sessions) as session:
+        run = session.scalars(select(NightlyRun)).one()
+        assert run.outcome == after
+        assert run.reason.startswith("New products seen per query: new is worse") is (after == "rolled_back")
 
 
 def test_searches_that_leave_no_list_are_harm(sessions: Sessions, generations: list[int]) -> None:

@@ -27,6 +27,10 @@ from backend.ml.clicks.odds import Ints, Wide
 Mask = NDArray[np.bool_]
 
 
+NEW_DAYS = 14.0
+"""Days for which a product counts as new, from when it came into the catalogue."""
+
+
 class CoinSource(Protocol):
     """What coins are tossed with, such as ``random.Random``."""
 
@@ -55,7 +59,7 @@ class ExplorationPolicy:
     temperature: float = 0.05
     slot_chance: float = 0.5
     new_item_share: float = 0.5
-    new_item_days: float = 14.0
+    new_item_days: float = NEW_DAYS
 
     def __post_init__(self) -> None:
         for name in ("pair_share", "slot_chance", "new_item_share"):
