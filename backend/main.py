@@ -48,6 +48,7 @@ from backend.failures import answer_failures
 from backend.generations import routes as generations
 from backend.generations.serving import ServingHolder
 from backend.health import Readiness
+from backend.learning import routes as learning
 from backend.learning.nightly import routes as nightly
 from backend.logs import configure_logs
 from backend.openapi import DESCRIPTION, describe
@@ -71,6 +72,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     captioning.router,
     webhooks.router,
     generations.router,
+    learning.router,
     experiments.router,
     nightly.router,
     storefront.router,

@@ -120,17 +120,23 @@ def show(
 @generations.command("promote")
 def promote(
     name: Annotated[str, typer.Argument(help="The generation, as `morelike generation list` shows it: g7.")],
+    guard: Annotated[
+        bool, typer.Option("--guard", help="A few shoppers keep what is replaced, so that harm is seen and undone.")
+    ] = False,
 ) -> None:
     """Go live with a generation that is ready, or that was live before."""
     from backend.db import session_scope
-    from backend.generations.promote import go_live
+    from backend.learning.promoting import promote as go_live
     from backend.queue import ADVANCE_BUILDS
 
     number = number_of(name)
     with opened() as stores, session_scope(stores.sessions) as session:
-        go_live(session, number, actor=ACTOR)
+        settings = stores.settings
+        guarding = go_live(session, number, actor=ACTOR, guard_share=settings.guard_share if guard else None)
         stores.queue.nudge_after_commit(session, ADVANCE_BUILDS)
     typer.echo(f"g{number} is live; every API process follows within half a second.")
+    if guarding is not None:
+        typer.echo(f"e{guarding.id} guards it for {settings.guard_hours:g} hours: harm brings back what it replaced.")
 
 
 @generations.command("rollback")

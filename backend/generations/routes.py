@@ -11,7 +11,7 @@ from backend.access.provided import provided
 from backend.generations.builds import Use, drop_build, list_builds, progress, start_build, usable_source, uses
 from backend.generations.listing import list_generations, one_generation
 from backend.generations.models import IndexBuild
-from backend.generations.promote import go_live, roll_back
+from backend.generations.promote import roll_back
 from backend.generations.repository import WRITABLE_STATES
 from backend.generations.schemas import BuildList, BuildRead, BuildRequest, GenerationList, GenerationRead, LiveChange
 from backend.generations.serving import ServingHolder
@@ -39,17 +39,6 @@ def get_generations(_caller: AdminCaller, session: SessionDep, limit: Most = 50)
 def get_generation(generation: GenerationName, _caller: AdminCaller, session: SessionDep) -> GenerationRead:
     """One generation: what it searches with, where it came from, and what its gates said."""
     return GenerationRead.of(one_generation(session, int(generation.removeprefix("g"))))
-
-
-@router.post("/generations/{generation}/promote", operation_id="promote_generation")
-def promote_generation(
-    generation: GenerationName, caller: AdminCaller, session: SessionDep, queue: QueueDep
-) -> LiveChange:
-    """Make a generation live that is ready, or that was live before."""
-    number = int(generation.removeprefix("g"))
-    go_live(session, number, actor=caller.name)
-    queue.nudge_after_commit(session, ADVANCE_BUILDS)
-    return LiveChange(live=f"g{number}")
 
 
 @router.post("/generations/{generation}/rollback", operation_id="roll_generation_back")

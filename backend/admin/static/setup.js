@@ -57,8 +57,8 @@ async function back(generation) {
 }
 
 async function promote(id) {
-  const done = await guarded(`make ${id} live`, () => call("POST", `/v1/generations/${id}/promote`));
-  if (done) say(`${done.live} is live.`);
+  const done = await guarded(`make ${id} live`, () => call("POST", `/v1/generations/${id}/promote`, {guard: $("#guard").checked}));
+  if (done) say(done.guard ? `${done.live} is live, and ${done.guard} guards it.` : `${done.live} is live.`);
   looks.again();
 }
 
