@@ -2,6 +2,7 @@
 
 from urllib.parse import urlsplit
 
+from backend.embedded.demo_gates import with_lighter_gates
 from backend.embedded.home import Home, StackError
 from backend.settings import Settings
 
@@ -15,7 +16,8 @@ class StackNotRunning(StackError):
 def settings_of_running(settings: Settings) -> Settings:
     """``settings`` with the stores filled in from the stack that runs on this home, where they are not named.
 
-    The address of its API is taken over too: a command need not be told the port that `morelike run` was told.
+    The address of its API is taken over too: a command need not be told the port that `morelike run` was told. So is
+    whether it shows the demo: a night that a command works on is asked for what one of its worker is.
 
     Raises:
         StackNotRunning: a store is not named and no stack runs on this home.
@@ -29,5 +31,5 @@ def settings_of_running(settings: Settings) -> Settings:
     found = {name: known[name] for name in missing}
     if known:
         address = urlsplit(known["url"])
-        found |= {"host": address.hostname, "port": address.port}
-    return settings.model_copy(update=found)
+        found |= {"host": address.hostname, "port": address.port, "demo": known.get("demo", settings.demo)}
+    return with_lighter_gates(settings.model_copy(update=found))

@@ -125,6 +125,7 @@ def _known(settings: Settings) -> dict[str, object]:
         "milvus_uri": settings.milvus_uri,
         "milvus_token": token,
         "encoder": settings.encoder,
+        "demo": settings.demo,
     }
 
 

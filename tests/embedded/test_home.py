@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from backend.embedded import StackNotRunning, settings_of_running
+from backend.embedded.demo_gates import with_lighter_gates
 from backend.embedded.home import LOG_BYTES, Home, StackError
 from backend.embedded.ports import free_port, listeners, require_free
 from backend.embedded.postgres import postgres
@@ -127,7 +128,7 @@ def test_commands_find_the_stack_that_runs(home: Home) -> None:
     asked = Settings(home=home.root, milvus_uri="http://milvus.example:19530")
     known = {"database_url": "postgresql:///a", "redis_url": "redis://b", "milvus_uri": "http://c"}
     known["url"] = "http://127.0.0.1:8123"
-    home.tell(known)
+    home.tell(known | {"demo": True})
     with pytest.raises(StackNotRunning, match=r"morelike run.*DATABASE_URL, REDIS_URL"):
         settings_of_running(asked)
     with home.locked():
@@ -135,6 +136,8 @@ def test_commands_find_the_stack_that_runs(home: Home) -> None:
     assert (found.database_url, found.redis_url) == ("postgresql:///a", "redis://b")
     assert found.milvus_uri == "http://milvus.example:19530", "what is named is taken"
     assert (found.host, found.port) == ("127.0.0.1", 8123)
+    assert found == with_lighter_gates(found), "a night is asked for what one of the stack's worker is"
+    assert found.gate_satisfied < asked.gate_satisfied
 
 
 def test_a_child_reads_the_settings_it_was_given(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
