@@ -23,7 +23,9 @@ class NightState(BaseModel):
 
     id: str
     state: str = Field(description="done, failed or cancelled.")
-    outcome: str | None = Field(description="promoted, ready, screening or unchanged; null unless it is done.")
+    outcome: str | None = Field(
+        description="promoted, ready, screening, unchanged or rolled_back; null unless it is done."
+    )
     sentence: str = Field(description="Why, for people.")
     ended_at: datetime | None
 

@@ -71,7 +71,9 @@ def status() -> None:
             made = f"g{one.generation_id}" if one.generation_id else ""
             table.add_row(f"n{one.id}", f"{one.started_at:%y-%m-%d %H:%M}", one.outcome or one.state, made, said)
         steps = steps_of(session, found[0].id) if found else []
-        typer.echo(f"The schedule's time is {stores.settings.nightly_at} UTC." if found else "No night has been yet.")
+        typer.echo("" if found else "No night has been yet. ", nl=False)
+        at = stores.settings.nightly_at
+        typer.echo("No schedule: MORELIKE_NIGHTLY_AT is off." if at == "off" else f"The schedule's time is {at} UTC.")
     if found:
         Console().print(table)
         Console().print(_steps(steps))
@@ -144,7 +146,9 @@ def _worked_on(stores: Stores, asked: "NightAsked") -> "NightlyRun":
     from backend.learning.nightly.runs import running_night
     from backend.learning.nightly.steps import NIGHT
     from backend.learning.nightly.work import take_up
+    from backend.logs import configure_logs
 
+    configure_logs("WARNING", as_json=False)  # the bar says how far it is
     with session_scope(stores.sessions) as session:
         left = running_night(session)
         same = NightAsked(asked.actor, dry_run=left.dry_run) if left is not None else asked
@@ -219,7 +223,10 @@ def _gates(verdict: dict[str, Any]) -> "list[Any]":
         for check in gate["checks"]:
             passed = {True: "yes", False: "no", None: "" if check["sense"] == "told" else "untested"}[check["passed"]]
             asked = {"least": "at least ", "most": "at most "}.get(check["sense"], "") + _plain(check["expected"])
-            table.add_row(check["name"], _plain(check["found"]), asked if check["expected"] is not None else "", passed)
+            found = _plain(check["found"])
+            if "low" in check:  # what is asked is asked of the interval's end
+                found += f" ({_plain(check['low'])} to {_plain(check['high'])})"
+            table.add_row(check["name"], found, asked if check["expected"] is not None else "", passed)
         tables.append(table)
     waits = _waits(verdict.get("waits", []))
     return tables if waits is None else [*tables, waits]

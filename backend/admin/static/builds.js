@@ -52,7 +52,7 @@ export function showHistory(place, generations, builds, on) {
         const canGoLive = one.state !== "live" && ["ready", "retired"].includes(one.state) && build?.state === "ready";
         return h("tr", {},
           h("td", {"data-label": "Generation"}, one.id, " ", h("span", {class: `tag ${one.state === "live" ? "good" : ""}`}, one.state),
-            one.gate_passed !== null && h("small", {}, one.gate_passed ? " adapter" : ` adapter: ${one.reasons.join(" ")}`)),
+            one.gate_passed !== null && h("small", {}, ` ${one.gate_report.night ? "night" : "adapter"}${one.gate_passed ? "" : `: ${one.reasons.join(" ")}`}`)),
           h("td", {"data-label": "Encoder", class: "breaks"}, one.encoder),
           h("td", {"data-label": "Build"}, `b${one.build}`, build && build.state !== "ready" && h("small", {}, ` ${build.state}`)),
           h("td", {class: "actions"},

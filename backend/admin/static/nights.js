@@ -14,7 +14,7 @@ export function outcomeTag({state, outcome, dry_run: dry}) {
   const [name, tone, mark] = state === "running" ? ["running", "warn", "todo"]
     : state === "failed" ? ["failed", "bad", "problem"]
     : state === "cancelled" ? ["cancelled", "", "optional"]
-    : {promoted: ["went live", "good", "done"], ready: ["ready", "good", "done"], screening: ["tried on a few", "warn", "todo"]}[outcome] ?? ["no update", "", "optional"];
+    : {promoted: ["went live", "good", "done"], ready: ["ready", "good", "done"], screening: ["tried on a few", "warn", "todo"], rolled_back: ["rolled back", "bad", "problem"]}[outcome] ?? ["no update", "", "optional"];
   return h("span", {class: "with-tag"}, h("span", {class: `tag ${tone}`}, icon(mark), name), dry && h("span", {class: "tag"}, "rehearsal"));
 }
 

@@ -17,6 +17,7 @@ def observe_nights(session: Session) -> None:
     """Set the gauges to what the rows say."""
     came = func.coalesce(NightlyRun.outcome, NightlyRun.state)
     counts = select(came, func.count()).where(NightlyRun.state != "running").group_by(came)
+    NIGHTS.clear()  # the last night of an outcome may have come to another since: a trial was won, or rolled back
     for outcome, count in session.execute(counts):
         NIGHTS.labels(outcome).set(count)
     RUNNING.set(running_night(session) is not None)
@@ -25,5 +26,6 @@ def observe_nights(session: Session) -> None:
     if last is None or last.ended_at is None:
         return
     ENDED.set(last.ended_at.timestamp())
+    STEPS.clear()
     for step, seconds in last.report.get("seconds", {}).items():
         STEPS.labels(step).set(seconds)

@@ -144,9 +144,10 @@ class Night:
 
     def tidy(self) -> None:
         """Remove what shoppers did, of this night and of those before it, and the arms of nights long ago."""
-        nights = sorted(int(one.name) for one in self.folder.parent.glob("[0-9]*"))
+        nights = sorted(int(one.name) for one in self.folder.parent.glob("[0-9]*") if one.name.isdecimal())
         for number in nights:
-            for name in (LOG, ITEMS):
-                shutil.rmtree(self.folder.parent / str(number) / name, ignore_errors=True)
+            for name in (LOG, ITEMS):  # whole, or as far as it was made
+                for path in (self.folder.parent / str(number)).glob(f"{name}*"):
+                    shutil.rmtree(path, ignore_errors=True)
         for number in nights[:-KEPT_NIGHTS]:
             shutil.rmtree(self.folder.parent / str(number), ignore_errors=True)

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Body, Path, Query
 
 from backend.access.dependencies import AdminCaller, QueueDep, SessionDep, SettingsDep
 from backend.learning.nightly.begin import NightAsked, begin_night, cancel_night
@@ -23,7 +23,11 @@ def get_nights(_caller: AdminCaller, session: SessionDep, limit: Annotated[int, 
 
 @router.post("/nights", operation_id="begin_night", status_code=202)
 def post_night(
-    body: NightIn, caller: AdminCaller, session: SessionDep, settings: SettingsDep, queue: QueueDep
+    body: Annotated[NightIn, Body(default_factory=NightIn)],
+    caller: AdminCaller,
+    session: SessionDep,
+    settings: SettingsDep,
+    queue: QueueDep,
 ) -> NightRead:
     """Let a worker learn now from what shoppers did, rather than at the time of the schedule."""
     run = begin_night(session, settings, NightAsked(caller.name, **body.model_dump()))

@@ -130,7 +130,8 @@ def _do(night: Night, step: Step) -> bool:
         made = step.do(night)
     except Interrupted:
         with session_scope(sessions) as session:
-            put_back(session, night.number, [step.name], uncounted=True)
+            if locked_night(session, night.number).state == "running":  # what is left of a cancelled one is left out
+                put_back(session, night.number, [step.name], uncounted=True)
         raise
     except LockLost:  # whoever has the night now notes what becomes of it
         raise

@@ -1,8 +1,10 @@
 """``morelike nightly``, ``morelike generation compare`` and ``/v1/nights``."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 from sqlalchemy.orm import Session, sessionmaker
 from starlette.testclient import TestClient
 from typer.testing import CliRunner
@@ -34,7 +36,16 @@ VERDICT = {
             "passed": True,
             "reasons": [],
             "checks": [
-                {"name": "satisfied clicks", "found": 2345.0, "expected": 2000, "passed": True, "sense": "least"}
+                {"name": "satisfied clicks", "found": 2345.0, "expected": 2000, "passed": True, "sense": "least"},
+                {
+                    "name": "gain",
+                    "found": 0.05,
+                    "expected": 0,
+                    "passed": False,
+                    "sense": "least",
+                    "low": -0.25,
+                    "high": 0.35,
+                },
             ],
             "plots": {},
         }
@@ -45,13 +56,14 @@ VERDICT = {
 
 
 @pytest.fixture
-def run(database_url: str, redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CliRunner:
+def run(database_url: str, redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[CliRunner]:
     stores = {"DATABASE_URL": database_url, "REDIS_URL": redis_url, "MILVUS_URI": "http://x:1"}
     ours = {"MORELIKE_HOME": str(tmp_path / "home"), "COLUMNS": "200"}
     for name, value in (stores | ours).items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(steps, "NIGHT", planted(VERDICT))
-    return CliRunner()
+    yield CliRunner()
+    structlog.reset_defaults()
 
 
 def said(run: CliRunner, *words: str) -> str:
@@ -75,6 +87,7 @@ def test_a_night_from_its_explanation_to_its_report(
     assert "g2" in listed
     reported = said(run, "nightly", "report", "n1")
     assert "2,345" in reported
+    assert "0.05 (-0.25 to 0.35)" in reported, "what is asked is asked of an end of the interval"
     assert "20" in reported, "days until the phones' clicks are enough"
     assert "there is no night n9" in said(run, "nightly", "report", "n9")
     assert "this is no night" in said(run, "nightly", "report", "yesterday")
@@ -83,6 +96,7 @@ def test_a_night_from_its_explanation_to_its_report(
 def test_nights_over_http_are_for_administrators(api: TestClient, keys: Keys, stocked: list[str]) -> None:
     assert stocked
     assert api.post("/v1/nights", json={}, headers=keys.server).status_code == 403
+    assert api.post("/v1/nights", json={"dry_runs": True}, headers=keys.admin).status_code == 422
     begun = api.post("/v1/nights", json={"dry_run": True}, headers=keys.admin)
     assert begun.status_code == 202
     assert (begun.json()["id"], begun.json()["state"], begun.json()["dry_run"]) == ("n1", "running", True)
@@ -94,6 +108,7 @@ def test_nights_over_http_are_for_administrators(api: TestClient, keys: Keys, st
     assert api.post("/v1/nights/n1/cancel", headers=keys.admin).json()["state"] == "cancelled"
     assert [night["state"] for night in api.get("/v1/nights", headers=keys.admin).json()["nights"]] == ["cancelled"]
     assert 'morelike_nights{outcome="cancelled"} 1.0' in api.get("/metrics", headers=keys.admin).text
+    assert api.post("/v1/nights", headers=keys.admin).json()["id"] == "n2", "nothing need be said"
     assert api.get("/v1/nights/n7", headers=keys.admin).status_code == 404
 
 

@@ -252,6 +252,26 @@ def test_a_night_that_is_cancelled_changes_nothing(place: Place, sessions: sessi
     assert generations(sessions) == ["live"]
 
 
+def test_what_is_left_of_a_cancelled_night_is_left_out_and_nothing_half_made_stays(
+    place: Place, sessions: sessionmaker[Session]
+) -> None:
+    begin(sessions)
+    steps = list(planted(PASSED))
+
+    def cancelled(night: Night) -> Made:
+        night.write(f"{LOG}.partial/aside/0", b"what somebody clicked")
+        with session_scope(night.works.sessions) as session:
+            cancel_night(session, night.number, actor="somebody")
+        night.told("Lists", 1, 1)
+        return Made()
+
+    steps[0] = Step("sessions", cancelled)
+    run = take_up(place.works(), steps)
+    assert run is not None
+    assert (run.state, states(sessions, 1)) == ("cancelled", ["skipped"] * len(STEPS))
+    assert not list(place.home.rglob("aside")), "what shoppers did does not outlive the night, nor a part of it"
+
+
 def test_what_was_erased_is_not_carried_on(
     place: Place, sessions: sessionmaker[Session], encoder: EncoderRecord
 ) -> None:

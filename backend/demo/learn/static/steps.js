@@ -45,5 +45,5 @@ export function gates(verdict) {
 
 /** What a night came to, in a word. */
 export function outcome(one) {
-  return {promoted: "better, and live", ready: "kept, not live", screening: "on trial", unchanged: "no update"}[one] ?? one ?? "under way";
+  return {promoted: "better, and live", ready: "kept, not live", screening: "on trial", rolled_back: "rolled back", unchanged: "no update"}[one] ?? one ?? "under way";
 }
