@@ -23,7 +23,7 @@ def promote_generation(
     settings: SettingsDep,
     queue: QueueDep,
 ) -> LiveChange:
-    """Make a generation live that is ready, or that was live before; with a guard or not at all where one is asked for."""
+    """Make a generation live that is ready, or that was live before: guarded or not at all, where that is asked for."""
     number = int(generation.removeprefix("g"))
     share = settings.guard_share if body.guard else None
     guard = promote(session, number, actor=caller.name, guard_share=share)
