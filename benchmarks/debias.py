@@ -1,9 +1,10 @@
-"""What debiasing is worth where the truth is known: attention by rank, values of rankings, intervals of gains.
+"""What debiasing is worth where the truth is known: attention by rank, values of rankings, intervals of gains, heads.
 
-    python -m benchmarks.debias [--worlds tests/ml/clicks/known_truth.toml] [--seeds 0]
+    python -m benchmarks.debias [--worlds tests/ml/clicks/known_truth.toml] [--seeds 0] [--tables attention arms]
 
 Draws the worlds of the file with as many seeds as it says (``long``; ``--seeds`` for fewer) and prints, beside each
-number, that of the naive twin: click rates by rank for propensities, clicks as they are for values of rankings.
+number, that of the naive twin: click rates by rank for propensities, clicks as they are for values of rankings and
+for heads that are trained on them.
 """
 
 import argparse
@@ -35,6 +36,7 @@ from backend.ml.clicks.relevance_model import relevance_model
 from backend.ml.clicks.shoppers import Behaviour
 from backend.ml.clicks.simulated_log import planted_shop, simulate_log
 from backend.ml.clicks.worlds import ONE_LIST, Population, World
+from benchmarks.planted_night import COMPARED, arms_by_truth
 
 WORLDS_FILE = Path(__file__).parents[1] / "tests" / "ml" / "clicks" / "known_truth.toml"
 
@@ -164,15 +166,30 @@ def _gain_table(given: Given, seeds: int) -> None:
         )
 
 
+def _arms_table(given: Given, seeds: int) -> None:
+    print(f"\n| NDCG@10 by planted truth | {' | '.join(COMPARED)} |\n|---{'|---' * len(COMPARED)}|")
+    for world in given["worlds"]:
+        found = [arms_by_truth(world, seed) for seed in range(seeds)]
+        cells = []
+        for arm in COMPARED:
+            reached = np.array([one[arm] for one in found])
+            cells.append(f"{reached.mean():.3f} ± {reached.std(ddof=1) if seeds > 1 else 0.0:.3f}")
+        print(f"| {world['name']} | {' | '.join(cells)} |")
+
+
 def main() -> None:
     """Draw and print."""
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--worlds", type=Path, default=WORLDS_FILE)
     arguments.add_argument("--seeds", type=int, default=0, help="of each world; 0: as many as the file says")
+    arguments.add_argument("--tables", nargs="+", choices=_TABLES, default=list(_TABLES))
     given = arguments.parse_args()
     worlds = known_truth(given.worlds)
-    for name, table in (("attention", _attention_table), ("value", _value_table), ("gain", _gain_table)):
-        table(worlds[name], given.seeds or worlds[name]["long"])
+    for name in given.tables:
+        _TABLES[name](worlds[name], given.seeds or worlds[name]["long"])
+
+
+_TABLES = {"attention": _attention_table, "value": _value_table, "gain": _gain_table, "arms": _arms_table}
 
 
 if __name__ == "__main__":

@@ -5,8 +5,9 @@ from dataclasses import replace
 from backend.learning.gates import with_smaller_steps
 from backend.ml.click_training.plan import TrainedArm
 from backend.ml.heads import QueryHeads
+from benchmarks.planted_night import problem_of
 from tests.fixtures.heads import a_head
-from tests.ml.click_training.shop import problem_of, shop
+from tests.ml.click_training.shop import shop
 
 PLANTED = shop(4, queries=40, products=60)
 DIM = PLANTED.queries.shape[1]

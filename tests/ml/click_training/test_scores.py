@@ -11,8 +11,9 @@ from backend.ml.click_training.plan import ARMS, ClickPlan
 from backend.ml.click_training.problem import ItemVectors, Problem
 from backend.ml.heads import QueryHeads
 from backend.ml.scoring import Calibration, KindCalibration, Scale, Side, score_matrix
+from benchmarks.planted_night import problem_of
 from tests.fixtures.heads import a_head
-from tests.ml.click_training.shop import problem_of, shop
+from tests.ml.click_training.shop import shop
 
 PLANTED = shop(5, queries=60, products=90)
 SCALES = KindCalibration(Scale(0.1, 0.2), Scale(0.3, 0.1))

@@ -15,8 +15,9 @@ from backend.ml.click_training.problem import Problem
 from backend.ml.click_training.train import _at, train_arm
 from backend.ml.clicks.click_log import Judgements
 from backend.ml.heads import QueryHeads
+from benchmarks.planted_night import problem_of, quality
 from tests.fixtures.heads import a_head
-from tests.ml.click_training.shop import CONTRAST_ALONE, LIST_ALONE, learned, problem_of, quality, shop
+from tests.ml.click_training.shop import CONTRAST_ALONE, LIST_ALONE, learned, shop
 
 SMALL = ClickPlan(seeds=1, epochs=3)
 

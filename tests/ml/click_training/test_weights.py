@@ -10,7 +10,8 @@ from backend.ml.click_training.plan import ClickPlan
 from backend.ml.click_training.weights import Clicks, capped, lifted, share_of_heaviest, weights_of
 from backend.ml.clicks.adversaries import Bot, Fan
 from backend.ml.clicks.worlds import ONE_LIST, Population
-from tests.ml.click_training.shop import problem_of, shop
+from benchmarks.planted_night import problem_of
+from tests.ml.click_training.shop import shop
 
 
 @settings(max_examples=40, deadline=None)
