@@ -104,7 +104,6 @@ def outcomes(deeds: Deeds, n: int, served: Micros, following: Micros) -> Outcome
     dwell, timed = _stayed(deeds, n)
     m = len(served)
     acted = _any(deeds.list, m)
-    asked = _latest(deeds, deeds.kind == REFORMULATION, deeds.list, m, NEVER, least=True)
     last: Micros = np.asarray(
         np.maximum(_latest(deeds, deeds.kind != REFORMULATION, deeds.list, m, 0), served), dtype=np.int64
     )
@@ -114,13 +113,13 @@ def outcomes(deeds: Deeds, n: int, served: Micros, following: Micros) -> Outcome
         timed=timed,
         dwell_ms=dwell,
         returned=returned,
-        went_on=_went_on(deeds, n, asked, following),
+        went_on=_went_on(deeds, n, following),
         carted=carted,
         wished=wished,
         bought=bought,
         acted=acted,
         exposed=_any(deeds.list[(deeds.kind == EXPOSURE) & (deeds.share >= 0)], m),
-        anew=(asked != NEVER) | _within(last, following),
+        anew=_any(deeds.list[deeds.kind == REFORMULATION], m) | _within(last, following),
     )
 
 
@@ -141,7 +140,7 @@ def _stayed(deeds: Deeds, n: int) -> tuple[NDArray[np.int32], Bools]:
     return stayed.astype(np.int32), dwelt | _any(deeds.row[away], n)
 
 
-def _went_on(deeds: Deeds, n: int, asked: Micros, following: Micros) -> Bools:
+def _went_on(deeds: Deeds, n: int, following: Micros) -> Bools:
     """(n,) whether another click or search came within a minute after the last return from each product."""
     came_back = _latest(deeds, (deeds.kind == RETURN) & (deeds.row >= 0), deeds.row, n, NEVER)
     clicks = np.flatnonzero(deeds.kind == CLICK)
@@ -158,9 +157,23 @@ def _went_on(deeds: Deeds, n: int, asked: Micros, following: Micros) -> Bools:
         found[row[place]] = _within(came_back[row[place]], deeds.at[clicks[place + 1]])
     home = np.zeros(n, dtype=np.int64)  # the list of each row that was clicked
     home[row[row >= 0]] = of_list[row >= 0]
-    has = came_back != NEVER
-    asked_soon = has & (asked[home] != NEVER) & (asked[home] - np.where(has, came_back, 0) <= WENT_ON_US)
-    return np.asarray(found | asked_soon | _within(came_back, following[home]))
+    asked = _asked_after(deeds, home, came_back)
+    return np.asarray(found | _within(came_back, asked) | _within(came_back, following[home]))
+
+
+def _asked_after(deeds: Deeds, home: NDArray[np.int64], since: Micros) -> Micros:
+    """(n,) when list ``home`` (n,) was asked anew for the first time from ``since`` (n,) on; ``NEVER`` where not."""
+    events = np.flatnonzero(deeds.kind == REFORMULATION)
+    moments, place = np.unique(np.concatenate([deeds.at[events], since]), return_inverse=True)
+    keys = np.concatenate([deeds.list[events].astype(np.int64), home]) * len(moments) + place
+    order = np.argsort(keys[: len(events)])
+    next_one = np.searchsorted(keys[: len(events)][order], keys[len(events) :])
+    known = np.flatnonzero(next_one < len(events))
+    event = events[order[next_one[known]]]
+    own = deeds.list[event] == home[known]
+    found = np.full(len(since), NEVER, dtype=np.int64)
+    found[known[own]] = deeds.at[event[own]]
+    return found
 
 
 def _within(begin: Micros, then: Micros) -> Bools:
@@ -175,11 +188,9 @@ def _any(places: NDArray[np.integer], n: int) -> Bools:
     return found
 
 
-def _latest(
-    deeds: Deeds, chosen: Bools, places: NDArray[np.integer], n: int, otherwise: int, *, least: bool = False
-) -> Micros:
-    """(n,) time of the latest (or earliest) ``chosen`` event at each of ``places``, or ``otherwise``."""
-    found = np.full(n, NEVER if least else np.iinfo(np.int64).min, dtype=np.int64)
-    (np.minimum if least else np.maximum).at(found, places[chosen], deeds.at[chosen])
+def _latest(deeds: Deeds, chosen: Bools, places: NDArray[np.integer], n: int, otherwise: int) -> Micros:
+    """(n,) time of the latest ``chosen`` event at each of ``places``, or ``otherwise``."""
+    found = np.full(n, np.iinfo(np.int64).min, dtype=np.int64)
+    np.maximum.at(found, places[chosen], deeds.at[chosen])
     none = ~_any(places[chosen], n)
     return np.asarray(np.where(none, otherwise, found), dtype=np.int64)

@@ -72,13 +72,29 @@ BOUNCE: tuple[Told, Told] = ((0, "click", 10, -1, -1.0), (0, "return", 13, 3_000
         ((0, "click", 20, -1, -1.0), False),
         ((-1, "reformulation", 20, -1, -1.0), True),
         ((-1, "reformulation", 200, -1, -1.0), False),
+        ((-1, "reformulation", 5, -1, -1.0), False),
         ((1, "exposure", 20, 900, 1.0), False),
     ],
-    ids=["another", "one of the next page", "a minute later", "before", "the same", "asked anew", "much later", "seen"],
+    ids=[
+        "another",
+        "one of the next page",
+        "a minute later",
+        "before",
+        "the same",
+        "asked anew",
+        "much later",
+        "asked before",
+        "seen",
+    ],
 )
 def test_going_on_is_another_click_or_search_within_a_minute_of_coming_back(then: Told, went_on: bool) -> None:
     assert done(*BOUNCE, then).went_on[0] == went_on
     assert done(then, *reversed(BOUNCE)).went_on[0] == went_on  # whatever the order of events
+
+
+def test_of_several_searches_the_first_after_coming_back_counts() -> None:
+    times = [(-1, "reformulation", second, -1, -1.0) for second in (500, 20, 4)]
+    assert done(*BOUNCE, *times).went_on.tolist() == [True, False, False]
 
 
 @pytest.mark.parametrize(("following", "went_on"), [(12, False), (13, True), (73, True), (74, False), (None, False)])
