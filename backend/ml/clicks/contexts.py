@@ -152,14 +152,12 @@ class _Estimates:
     def context(self, place: int) -> ContextEstimate:
         """What is used in one context: the narrowest estimate that counts."""
         groups = _widening(self._log.contexts, place)
-        above: _Found | None = None
         used: tuple[_Group, _Found] | None = None
         for group in reversed(groups):
-            above = self._group(group, above if above and not above.reasons else None)
-            if not above.reasons:
-                used = group, above
-        assert above is not None  # noqa: S101 the context itself comes last
-        return self._said(place, above, groups[0], used)
+            own = self._group(group, used[1] if used else None)
+            if not own.reasons:
+                used = group, own
+        return self._said(place, own, groups[0], used)
 
     def _said(self, place: int, own: _Found, group: _Group, used: tuple[_Group, _Found] | None) -> ContextEstimate:
         node, context = self._node, self._log.contexts[place]

@@ -1,13 +1,14 @@
 """Propensities of contexts: found where products moved, pooled where they did too little, never extrapolated."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from backend.ml.clicks.click_log import ClickLog
 from backend.ml.clicks.context_propensities import ContextPropensities
-from backend.ml.clicks.contexts import ContextOptions, estimate_contexts
+from backend.ml.clicks.contexts import ContextOptions, _Estimates, estimate_contexts
 from backend.ml.clicks.examination import examined_share
 from backend.ml.clicks.planted_log import click_log_of
 from backend.ml.clicks.propensities import prior
@@ -89,6 +90,25 @@ def test_a_context_with_few_lists_takes_the_wider_one_s_curve() -> None:
     assert "not joined to rank 1" in phone.reasons[0]
     assert phone.theta == pytest.approx(desktop.theta, rel=0.2)
     assert found.trusted
+
+
+def test_a_context_leans_on_the_narrowest_wider_estimate_that_counts(
+    pastel: tuple[ClickLog, ContextPropensities],
+) -> None:
+    """Phones ask by picture, too; what both kinds say together does not count, what every grid says does."""
+    log = pastel[0]
+    phone = next(place for place, one in enumerate(log.contexts) if one.device == "mobile")
+    by_picture = (log.lists.context == phone) & (np.arange(len(log.lists.context)) % 2 == 0)
+    contexts = np.where(by_picture, 2, log.lists.context).astype(np.int16)
+    kinds = (*log.contexts, replace(log.contexts[phone], query_type="image"))
+    log = replace(log, lists=replace(log.lists, context=contexts), contexts=kinds)
+    free = _Estimates.of(log, ContextOptions())
+    alone = free.context(phone).clicks
+    estimates = _Estimates.of(log, ContextOptions(least_clicks=alone + 1))
+    estimates._known[phone, 2] = replace(free._known[phone, 2], reasons=("found two estimates 40% apart",))
+    found = estimates.context(phone)
+    assert found.reasons == ()
+    assert found.pooled_with is None
 
 
 def test_lists_that_never_change_say_nothing_of_ranks_and_the_prior_stays() -> None:
