@@ -46,7 +46,7 @@ class Compared:
 
     Args:
         log: of the window.
-        lists: (m,) which of its lists count.
+        lists: (m,) which of its lists count: of those whose odds are known.
         ours: (q, k) products that the candidate shows for each query of the log, best first; -1 for none.
         theirs: (q, k) that production shows.
         frozen: the encoder alone, from which is guessed what was not clicked.

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backend.ml.adapter_gate import retention_of
-from backend.ml.clicks.click_log import ClickLog, Part
+from backend.ml.clicks.attention import usable_lists
+from backend.ml.clicks.click_log import Part
 from backend.ml.gates.agreement import indiscriminate, within_caps
 from backend.ml.gates.data import data_gate
 from backend.ml.gates.evidence import Candidate, Evidence
@@ -107,9 +108,9 @@ class _Night:
 
     def _earned(self, ranker: Ranker, theirs: Ints) -> dict[str, float]:
         log = self.logs["validation"]
-        if not len(log.lists.start):
+        if not (usable := usable_lists(log)).any():
             return {"gain": 0.0, "coverage": 0.0}
-        compared = Compared(log, _all_of(log), self._tops(ranker, "validation"), theirs, self.evidence.frozen)
+        compared = Compared(log, usable, self._tops(ranker, "validation"), theirs, self.evidence.frozen)
         gain = compared.at(self.evidence.propensities).gain
         return {"gain": gain.value, "coverage": gain.coverage}
 
@@ -122,7 +123,7 @@ class _Night:
         gains = self._gains("judged")
         ours, theirs = (self._tops(one, "judged") for one in (chosen.ranker, evidence.production))
         weights = np.bincount(log.lists.query, minlength=len(ours)).astype(np.float64)[rows]
-        compared = Compared(log, _all_of(log), ours, theirs, evidence.frozen)
+        compared = Compared(log, usable_lists(log), ours, theirs, evidence.frozen)
         scores = [self._scores(one, gains) for one in (chosen.ranker, evidence.production)]
         words = None if evidence.generation is None else word_terms(log, evidence.generation, gains, scores[1])
         gates: tuple[Callable[[], GateResult], ...] = (
@@ -162,15 +163,11 @@ class _Night:
             judging=int(of.sum()),
             golden=len(self.evidence.golden.of("judged")),
             harvested=self.evidence.propensities.clicks,
-            slices={name: int(of[one].sum()) for name, one in slices_of(judged, _all_of(judged)).items()},
+            slices={name: int(of[one].sum()) for name, one in slices_of(judged, usable_lists(judged)).items()},
         )
 
 
 _PARTS: tuple[Part, ...] = ("judged", "validation")
-
-
-def _all_of(log: ClickLog) -> NDArray[np.bool_]:
-    return np.ones(len(log.lists.start), np.bool_)
 
 
 def _queries_of(evidence: Evidence, part: Part) -> NDArray[np.bool_]:

@@ -83,6 +83,21 @@ def test_a_night_without_a_search_says_what_it_waits_for(pastel: Night) -> None:
     json.dumps(found.to_json(), allow_nan=False)
 
 
+def test_lists_with_unknown_odds_vouch_for_nothing(pastel: Night) -> None:
+    """Of phones nobody knows what else could have been shown: no estimate is no pass; without any odds nothing is."""
+    log, better = pastel.evidence.log, pastel.candidates()["better"]
+    phone = np.array([one.device == "mobile" for one in log.contexts])[log.lists.context][log.list_of_rows()]
+    for unknown in (phone, np.ones_like(phone)):
+        rows = replace(log.rows, p_show=np.where(unknown, np.float32(np.nan), log.rows.p_show))
+        found = judge_night(replace(pastel.evidence, log=replace(log, rows=rows)), [better], SMALL)
+        assert all(check.found is None or np.isfinite(check.found) for gate in found.gates for check in gate.checks)
+        tested = [
+            check.name for gate in found.gates if gate.id == "G4" for check in gate.checks if check.low is not None
+        ]
+        assert "device: mobile" not in tested
+        assert bool(tested) != bool(unknown.all())
+
+
 def test_the_same_evidence_gives_the_same_verdict(pastel: Night) -> None:
     better = pastel.candidates()["better"]
     one, other = (judge_night(pastel.evidence, [better], SMALL, seed=3).to_json() for _ in range(2))
