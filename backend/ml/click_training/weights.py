@@ -94,17 +94,24 @@ def lifted(cells: Numbers, most: float) -> Weights:
 
 
 def capped(weights: Weights, query: Numbers, unit: Numbers, query_share: float, unit_share: float) -> Weights:
-    """``weights`` (k,), lowered until no query and no shopper has more than its share of what is left.
+    """``weights`` (k,), lowered until no query and no shopper has more than its share of what is left."""
+    return np.asarray(weights * shares_left(weights, query, unit, query_share, unit_share))
 
-    Where there are few of them a share is 5 / count: less would be no share for anybody.
+
+def shares_left(weights: Weights, query: Numbers, unit: Numbers, query_share: float, unit_share: float) -> Weights:
+    """(k,) what is left of each of ``weights`` (k,) where no query and no shopper has more than its share of the rest.
+
+    Where there are few of them a share is 5 / count: less would be no share for anybody. What is left is the same for
+    all that a shopper did for a query, also where it weighs nothing.
     """
+    left = np.ones(len(weights))
     for _ in range(_ROUNDS):
-        by_query = _held(weights, query, query_share)
-        lower = _held(by_query, unit, unit_share)
-        if lower.sum() >= weights.sum() * (1 - _CLOSE):
-            return lower
-        weights = lower
-    return weights
+        by_query = left * _held(weights * left, query, query_share)
+        lower = by_query * _held(weights * by_query, unit, unit_share)
+        if (weights * lower).sum() >= (weights * left).sum() * (1 - _CLOSE):
+            return np.asarray(lower)
+        left = lower
+    return left
 
 
 def share_of_heaviest(weights: Weights, of: Numbers) -> float:
@@ -121,7 +128,7 @@ def effective(weights: Floats) -> float:
 
 
 def _held(weights: Weights, of: Numbers, share: float) -> Weights:
-    """``weights`` with each group's sum at most t, where t is ``share`` of all that is left.
+    """(k,) factors that leave each group's sum of ``weights`` at most t, where t is ``share`` of all that is left.
 
     With the k heaviest groups at t and the others' sum R, t = share (k t + R): the least k is right whose t no other
     group exceeds.
@@ -131,13 +138,13 @@ def _held(weights: Weights, of: Numbers, share: float) -> Weights:
     share = max(share, 5.0 / max(int((sums > 0).sum()), 1))
     ordered = np.sort(sums)[::-1]
     if share >= 1 or ordered[0] <= share * ordered.sum():
-        return weights
+        return np.ones(len(weights))
     room = 1 - share * np.arange(1, len(ordered) + 1)
     rest = ordered.sum() - np.cumsum(ordered)
     most = np.where(room > 0, share * rest / np.where(room > 0, room, 1.0), np.inf)
     limit = most[np.flatnonzero(np.append(ordered[1:], 0.0) <= most)[0]]
     factor = np.minimum(1.0, limit / np.maximum(sums, 1e-300))
-    return np.asarray(weights * factor[places])
+    return np.asarray(factor[places])
 
 
 def _cells(log: ClickLog, lists: Rows) -> Rows:
