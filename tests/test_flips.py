@@ -16,10 +16,13 @@ from backend.generations.promote import go_live
 from backend.generations.serving import ServingHolder
 from backend.ml.scoring import Calibration
 from backend.vector_index import VectorIndex, VectorRow
+from tests.fixtures.stacks import PATIENCE_S
 from tests.test_vector_index import unit_rows
 
 DIM, ROWS, READERS, FLIPS = 16, 200, 3, 5
 POLL_S = 0.2
+PAUSE_S = 0.01
+"""Between two requests of a reader: whoever flips needs a core as well."""
 ALIAS = "flips_live"
 SLACK_S = 1.0
 """A request that began before the flip, and a busy machine."""
@@ -42,7 +45,7 @@ def read(database_url: str, uri: str, stop: Event, ready: Event, out: "Queue[lis
     holder.start()
     query = unit_rows(1, DIM, seed=7)
     try:
-        while not stop.is_set():
+        while not stop.wait(PAUSE_S):
             began = time.monotonic()
             serving = holder.current
             hits = [
@@ -130,15 +133,15 @@ def test_readers_in_other_processes_see_each_flip_whole(
     ]
     for reader in readers:
         reader.start()
-    assert all(ready.wait(60) for ready in started)
+    assert all(ready.wait(PATIENCE_S) for ready in started)
     for turn in range(FLIPS):
         time.sleep(POLL_S + SLACK_S + 0.1)
         flip(2 - turn % 2)
     time.sleep(POLL_S + SLACK_S + 0.1)
     stop.set()
-    answers = [out.get(timeout=60) for _ in readers]
+    answers = [out.get(timeout=PATIENCE_S) for _ in readers]
     for reader in readers:
-        reader.join(60)
+        reader.join(PATIENCE_S)
     for seen in answers:
         assert isinstance(seen, list), seen
         for kind in ("followed", "aliased"):

@@ -7,7 +7,6 @@ import os
 import shutil
 import struct
 import threading
-import time
 import wave
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -41,6 +40,7 @@ from backend.settings import Settings
 from backend.vector_index import VectorIndex
 from tests.fixtures.components import free_port
 from tests.fixtures.database import fresh_database
+from tests.fixtures.stacks import wait_for
 
 PATIENCE_MS = 60_000
 """Only a bound: a page on a machine that is busy with other things is slow, and not broken."""
@@ -183,14 +183,14 @@ def drawing(name: str, item: Any) -> bytes:
 
 def wait_until_ready(url: str) -> None:
     """Until a search would be answered."""
-    for _ in range(150):
+
+    def ready() -> bool:
         try:
-            if httpx.get(f"{url}/readyz").status_code == 200:
-                return
+            return httpx.get(f"{url}/readyz").status_code == 200
         except httpx.TransportError:
-            pass
-        time.sleep(0.1)
-    pytest.fail(f"the API did not get ready: {httpx.get(f'{url}/readyz').text}")
+            return False
+
+    wait_for(ready, f"{url} would answer a search")
 
 
 @dataclass

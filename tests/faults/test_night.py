@@ -23,6 +23,7 @@ from backend.learning.nightly.runs import STEPS, steps_of
 from backend.learning.nightly.work import take_up
 from backend.ml.encoder import Encoder
 from backend.settings import Settings
+from tests.fixtures.stacks import PATIENCE_S
 from tests.learning.nightly.planted import PASSED, Place, generations, planted
 from tests.learning.shop import make_live
 
@@ -69,7 +70,7 @@ def killed(place: Place, step: str, moment: str) -> None:
     workers.set_forkserver_preload([__name__])
     worker = workers.Process(target=work, args=(place, step, moment))
     worker.start()
-    worker.join(60)
+    worker.join(PATIENCE_S)
     assert worker.exitcode == -signal.SIGKILL, f"it died {moment} {step}: {worker.exitcode}"
 
 

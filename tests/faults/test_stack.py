@@ -205,7 +205,7 @@ def _stops_clean(stack: RunningStack, sent: signal.Signals) -> None:
     processes = stack.tree()
     assert len(processes) > len(CHILDREN)
     assert stack.stop(sent) == 0
-    _, alive = psutil.wait_procs(processes, timeout=10)
+    _, alive = psutil.wait_procs(processes, timeout=PATIENCE_S)
     assert alive == [], [process.cmdline() for process in alive]
     assert not list((stack.home / "run").glob("*.pid"))
     assert not (stack.home / "run" / "stack.json").exists()

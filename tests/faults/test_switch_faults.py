@@ -35,6 +35,7 @@ from backend.ml.encoder import Encoder
 from backend.settings import Settings
 from backend.vector_index import VectorIndex
 from tests.fixtures.encoders import TINY_CLIP, write_encoder
+from tests.fixtures.stacks import PATIENCE_S
 from tests.generations.conftest import picture
 from tests.generations.test_adapters import begin_adapter
 
@@ -152,7 +153,7 @@ def test_kill_9_at_every_step_is_resumed(
     for step, moment in moments:
         worker = workers.Process(target=work, args=(place, step, moment))
         worker.start()
-        worker.join(60)
+        worker.join(PATIENCE_S)
         assert worker.exitcode == -signal.SIGKILL, f"it died {moment} {step}: {worker.exitcode}"
         with session_scope(sessions) as session:
             build = session.get_one(IndexBuild, number)
@@ -193,7 +194,7 @@ def test_kill_9_while_a_dropped_build_is_emptied_leaves_nothing_in_the_end(
     over = Place(place.database_url, place.milvus_uri, place.encoder, place.blobs, window=timedelta(0))
     worker = workers.Process(target=empty, args=(over, moment))
     worker.start()
-    worker.join(60)
+    worker.join(PATIENCE_S)
     assert worker.exitcode == -signal.SIGKILL
     with session_scope(sessions) as session:
         old = session.scalars(select(IndexBuild).where(IndexBuild.id != number)).one()

@@ -53,7 +53,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory, tiny_encoder_dir: Path) -> I
 
 @dataclass
 class Traffic:
-    """Shoppers who search without a pause, and a shop that writes products."""
+    """Shoppers who search a few times a second, so that the switch has the cores, and a shop that writes products."""
 
     stack: RunningStack
     answers: list[tuple[str, str, list[tuple[str, float]]]] = field(default_factory=list)
@@ -76,7 +76,7 @@ class Traffic:
 
     def _search(self, number: int) -> None:
         with client(self.stack) as ask:
-            while not self._stopped.is_set():
+            while not self._stopped.wait(0.05):
                 number += 1
                 words = QUERIES[number % len(QUERIES)]
                 # what is asked for is never written, so one generation has one answer
@@ -88,6 +88,16 @@ class Traffic:
                 found = answer.json()
                 hits = [(hit["product_id"], round(hit["score"], 4)) for hit in found["hits"]]
                 self.answers.append((found["generation"], words, hits))
+
+    def met(self, ask: httpx.Client, build: int) -> None:
+        """Wait until each query was answered by this build from here on, and products were written meanwhile."""
+        answered, written = len(self.answers), self.written
+
+        def seen() -> bool:
+            new, generations = self.answers[answered:], uses(ask, build)
+            return {words for by, words, _ in new if by in generations} == set(QUERIES) and self.written > written + 4
+
+        wait_for(seen, f"each query is answered by build {build}")
 
     def _write(self) -> None:
         with client(self.stack) as ask:
@@ -146,11 +156,11 @@ def test_encoder_is_changed_under_traffic_and_back(stack: RunningStack, tmp_path
         new = live(ask)
         assert (new["id"], new["encoder"].partition("@")[0]) == (old["id"] + 1, "other")
         wait_for(lambda: generation_of(ask) in uses(ask, new["id"]), "searches follow")
-        time.sleep(2)  # searches by the new encoder, and writes that reach both builds
+        traffic.met(ask, new["id"])
         went_back_to = ask.post(f"/v1/generations/{generation_of(ask)}/rollback").json()["live"]
         assert went_back_to in uses(ask, old["id"])
         wait_for(lambda: generation_of(ask) in uses(ask, old["id"]), "searches go back")  # in s: benchmarks/switch.py
-        time.sleep(1)
+        traffic.met(ask, old["id"])
         by_new = uses(ask, new["id"])
     assert traffic.failures == []
     assert traffic.written > 20

@@ -21,13 +21,13 @@ def test_the_run_prints_its_tables_and_finds_each_picture_embedded_once(tiny_enc
     assert [sum(map(int, each.split("+"))) for _, each in rows[2:]] == [96, 96]
 
 
-def test_without_a_gpu_it_says_so() -> None:
+def test_without_a_gpu_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
+
+    from benchmarks import gpu
 
     if torch.cuda.is_available():
         pytest.skip("there is a GPU here")
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.gpu"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 1
-    assert "There is no GPU that torch can use" in done.stderr
+    monkeypatch.setattr(sys, "argv", ["gpu"])
+    with pytest.raises(SystemExit, match="There is no GPU that torch can use"):
+        gpu.main()
