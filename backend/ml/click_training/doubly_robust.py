@@ -19,7 +19,7 @@ from backend.ml.click_training.gallery import Gallery
 from backend.ml.click_training.plan import ClickPlan
 from backend.ml.click_training.problem import Problem
 from backend.ml.click_training.validation import adapted
-from backend.ml.click_training.weights import Clicks, capped, share_of_heaviest, shares_left
+from backend.ml.click_training.weights import Clicks, capped, cells_of, lifted, share_of_heaviest, shares_left
 from backend.ml.clicks.attention import Pairs
 from backend.ml.clicks.counterfactual import Log
 from backend.ml.clicks.relevance_model import relevance_model
@@ -64,13 +64,13 @@ def doubly_robust_examples(problem: Problem, plan: ClickPlan) -> Examples:
 
 
 def _counted(clicks: Clicks, plan: ClickPlan) -> Weights:
-    """(n,) what each look counts, clicked or not: halved by age, and what the cap of its shopper leaves of it.
+    """(n,) what each look counts, clicked or not: halved by age, lifted in a rare cell, capped by its shopper's share.
 
     A shopper whose clicks count for less has looked less, too: else what they looked at would seem not to please.
     """
-    old = 0.5 ** (clicks.age / plan.half_life)
-    gained = np.minimum(clicks.label, 1.0) * old / np.maximum(clicks.theta, 1.0 / plan.most_weight)
-    return np.asarray(old * shares_left(gained, clicks.query, clicks.unit, 1.0, plan.unit_share))
+    each = 0.5 ** (clicks.age / plan.half_life) * lifted(clicks.cell, plan.most_lifted)
+    gained = np.minimum(clicks.label, 1.0) * each / np.maximum(clicks.theta, 1.0 / plan.most_weight)
+    return np.asarray(each * shares_left(gained, clicks.query, clicks.unit, 1.0, plan.unit_share))
 
 
 def _estimated(pairs: Pairs, place: Rows, clicks: Clicks, counted: Weights, frozen: Weights) -> Weights:
@@ -86,13 +86,14 @@ def _estimated(pairs: Pairs, place: Rows, clicks: Clicks, counted: Weights, froz
 
 
 def _traffic(problem: Problem, lists: Rows, judged: Rows, plan: ClickPlan) -> Weights:
-    """(q,) what each query counts: its lists, halved by age, and who said something of it, none more than a share."""
+    """(q,) what each query counts: its lists, weighed as looks are, and who said something of it; capped."""
     log = problem.log
     age = (log.lists.served.max(initial=0.0) - log.lists.served[lists]) / 86_400.0
     said = np.unique(np.stack([log.judgements.query[judged], log.judgements.unit[judged]]), axis=1)
     query = np.concatenate([log.lists.query[lists], said[0]]).astype(np.int64)
     unit = np.concatenate([log.lists.unit[lists], said[1]])
-    weights = np.concatenate([0.5 ** (age / plan.half_life), np.ones(said.shape[1])])
+    shown = 0.5 ** (age / plan.half_life) * lifted(cells_of(log, lists), plan.most_lifted)
+    weights = np.concatenate([shown, np.ones(said.shape[1])])
     weights = capped(weights, query, unit, plan.query_share, plan.unit_share)
     return np.bincount(query, weights, len(log.asked.keys)).astype(np.float64)
 

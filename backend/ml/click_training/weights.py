@@ -57,7 +57,7 @@ class Clicks:
             query,
             unit,
             age,
-            _cells(log, lists),
+            cells_of(log, lists),
         )
 
     def and_judgements(self, log: ClickLog, rows: Rows) -> Self:
@@ -87,10 +87,18 @@ def weights_of(clicks: Clicks, plan: ClickPlan, labels: Labels) -> Weights:
     return np.asarray(weights / weights.mean())
 
 
+def cells_of(log: ClickLog, lists: Rows) -> Rows:
+    """(k,) number of the device, cohort and type of query of each list."""
+    named = [(one.device, one.query_type) for one in log.contexts]
+    of_context = np.array([sorted(set(named)).index(one) for one in named], dtype=np.int64)
+    numbers = of_context[log.lists.context[lists]] * len(log.cohorts) + log.lists.cohort[lists]
+    return np.asarray(np.unique(numbers, return_inverse=True)[1], dtype=np.int64)
+
+
 def lifted(cells: Numbers, most: float) -> Weights:
     """(k,) factors by which a cell's weight grows as its size to the .5 and not to the 1; the greatest cell has 1."""
     sizes = np.bincount(cells)[cells]
-    return np.asarray(np.minimum(most, np.sqrt(sizes.max() / sizes)))
+    return np.asarray(np.minimum(most, np.sqrt(sizes.max(initial=1) / sizes)))
 
 
 def capped(weights: Weights, query: Numbers, unit: Numbers, query_share: float, unit_share: float) -> Weights:
@@ -145,11 +153,3 @@ def _held(weights: Weights, of: Numbers, share: float) -> Weights:
     limit = most[np.flatnonzero(np.append(ordered[1:], 0.0) <= most)[0]]
     factor = np.minimum(1.0, limit / np.maximum(sums, 1e-300))
     return np.asarray(factor[places])
-
-
-def _cells(log: ClickLog, lists: Rows) -> Rows:
-    """(k,) number of the device, cohort and type of query of each list."""
-    named = [(one.device, one.query_type) for one in log.contexts]
-    of_context = np.array([sorted(set(named)).index(one) for one in named], dtype=np.int64)
-    numbers = of_context[log.lists.context[lists]] * len(log.cohorts) + log.lists.cohort[lists]
-    return np.asarray(np.unique(numbers, return_inverse=True)[1], dtype=np.int64)

@@ -62,3 +62,30 @@ def test_a_shopper_whose_clicks_count_for_less_has_looked_less_too() -> None:
     assert counted[:100] == pytest.approx(counted[0])
     assert counted[0] < 0.2
     assert counted[100:] == pytest.approx(1.0)
+
+
+def test_what_is_seen_in_a_rare_cell_counts_for_more() -> None:
+    """A hundred looks from one device, four from another: five times rarer by the root, three times is the most."""
+    cell, none = np.repeat([0, 1], [100, 4]), np.zeros(104)
+    units = np.arange(104)
+    counted = _counted(Clicks(none, np.ones(104), units, units, none, cell), ClickPlan())
+    assert counted[[0, 100]] == pytest.approx([1.0, 3.0])
+
+
+def test_a_query_of_a_rare_cell_counts_for_more() -> None:
+    """The same log, all of it from one device, or a tenth of its lists from a second one."""
+    problem = problem_of(shop(2, queries=QUERIES, products=50), lists=600, seed=2)
+    log = problem.log
+    rare = log.lists.query % 10 == 3
+    other = replace(log.contexts[0], device="television")
+    parted = replace(
+        log,
+        lists=replace(log.lists, context=np.where(rare, 1, 0).astype(np.int16)),
+        contexts=(log.contexts[0], other),
+    )
+    shares = []
+    for one in (log, parted):
+        found = doubly_robust_examples(replace(problem, log=one), ClickPlan(query_share=1.0, unit_share=1.0))
+        weight = found.weight.sum(axis=1)
+        shares.append(weight[found.query % 10 == 3].sum() / weight.sum())
+    assert shares[1] > 1.8 * shares[0]
