@@ -15,10 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backend.ml.click_training.examples import Examples, newest, padded, queries_of, useful_rows
-from backend.ml.click_training.gallery import Gallery
+from backend.ml.click_training.gallery import Gallery, pair_scores
 from backend.ml.click_training.plan import ClickPlan
 from backend.ml.click_training.problem import Problem
-from backend.ml.click_training.validation import adapted
 from backend.ml.click_training.weights import Clicks, capped, cells_of, lifted, share_of_heaviest, shares_left
 from backend.ml.clicks.attention import Pairs
 from backend.ml.clicks.counterfactual import Log
@@ -54,9 +53,10 @@ def doubly_robust_examples(problem: Problem, plan: ClickPlan) -> Examples:
     live = Gallery(problem.items, log.products)
     encoder = live if problem.raw is None else Gallery(problem.raw, log.products)
     counted = _counted(clicks, plan)
-    relevance = _estimated(pairs, place, clicks, counted, _scores(problem, encoder, QueryHeads(), pairs))
+    frozen = pair_scores(problem, encoder, QueryHeads(), pairs.query, pairs.product)
+    relevance = _estimated(pairs, place, clicks, counted, frozen)
     clicked = np.bincount(place, clicks.label > 0, len(pairs.query)) > 0
-    score = _scores(problem, live, problem.production, pairs)
+    score = pair_scores(problem, live, problem.production, pairs.query, pairs.product)
     found = _listed(pairs, relevance, _traffic(problem, lists, judged, plan), clicked, score, plan)
     units = len(np.unique(clicks.unit[clicks.label > 0]))
     of_one = share_of_heaviest(np.minimum(clicks.label, 1.0) * counted, clicks.unit)
@@ -114,10 +114,3 @@ def _listed(
     products, weights = padded(of, product, weight.astype(np.float32))
     _, chosen = padded(of, product, clicked[order].astype(np.float32))
     return Examples(queries, products, weights, (chosen > 0) & (weights > 0), 0, (heaviest, 0.0))
-
-
-def _scores(problem: Problem, gallery: Gallery, heads: QueryHeads, pairs: Pairs) -> Weights:
-    """(p,) the one score of each pair through ``heads``."""
-    queries, places = np.unique(pairs.query, return_inverse=True)
-    kinds = np.array(problem.log.asked.kinds, dtype="U10")[queries]
-    return gallery.scores(adapted(problem, heads, queries), places, pairs.product, problem.calibration, kinds)

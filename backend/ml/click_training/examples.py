@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from backend.ml.click_training.gallery import Gallery, pair_scores
 from backend.ml.click_training.plan import ClickPlan, Labels
 from backend.ml.click_training.problem import Problem
 from backend.ml.click_training.weights import Clicks, effective, share_of_heaviest, weights_of
@@ -24,7 +25,8 @@ class Examples:
 
     Args:
         query: (l,) row in ``Asked``.
-        product: (l, k) row in the gallery, in the order shown; -1 where a list is shorter.
+        product: (l, k) row in the gallery, in the order shown, or in that of the ranking in use where no list was;
+            -1 where a list is shorter.
         weight: (l, k) what each counts; 0 where nothing speaks for it.
         clicked: (l, k) what somebody chose.
         units: shoppers that they come from.
@@ -78,7 +80,7 @@ def examples(problem: Problem, part: Part, plan: ClickPlan, labels: Labels) -> E
     place = np.full(len(log.lists.start), -1)
     place[lists] = np.arange(len(lists))
     rows, shown = np.flatnonzero(positive & (place[of] >= 0)), np.flatnonzero(useful & (place[of] >= 0))
-    judged = np.flatnonzero(asked[log.judgements.query])
+    judged = _judged(problem, asked)
     clicks = Clicks.of(log, problem.theta, rows, of[rows]).and_judgements(log, judged)
     weights = weights_of(clicks, plan, labels)
     of_rows = np.zeros(len(of), dtype=np.float32)
@@ -92,6 +94,20 @@ def examples(problem: Problem, part: Part, plan: ClickPlan, labels: Labels) -> E
     heaviest = (share_of_heaviest(weights, clicks.query), share_of_heaviest(weights, clicks.unit))
     heard = len(np.unique(clicks.unit[weights > 0]))
     return Examples(queries, *found, found[1] > 0, heard, heaviest if len(weights) else (0.0, 0.0))
+
+
+def _judged(problem: Problem, asked: Bools) -> Rows:
+    """Rows of what was judged for queries (q,) that are ``asked``, what the ranking in use has first at the front.
+
+    They were not shown as a list; what may be lifted or lowered is told by the place that they would have.
+    """
+    told = problem.log.judgements
+    rows = np.flatnonzero(asked[told.query])
+    if not len(rows):
+        return rows
+    live = Gallery(problem.items, problem.log.products)
+    query, product = (one[rows].astype(np.int64) for one in (told.query, told.product))
+    return rows[np.argsort(-pair_scores(problem, live, problem.production, query, product), kind="stable")]
 
 
 def useful_rows(log: ClickLog) -> Bools:

@@ -12,7 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from backend.ml.click_training.problem import ItemVectors
+from backend.ml.click_training.problem import ItemVectors, Problem
+from backend.ml.heads import QueryHeads
 from backend.ml.scoring import Calibration, Ints, Kind, Side, combine
 
 Rows = NDArray[np.int64]
@@ -111,6 +112,19 @@ class Gallery:
         by_picture = kinds[query] == "image"
         as_text, as_image = (combine(image, caption, calibration, kind) for kind in _KINDS)
         return np.where(by_picture, as_image, as_text)
+
+
+def pair_scores(
+    problem: Problem, gallery: Gallery, heads: QueryHeads, query: Rows, product: Rows
+) -> NDArray[np.float64]:
+    """(k,) the one score of pairs of a row in ``Asked`` and one of the catalogue, each query through its head."""
+    queries, places = np.unique(query, return_inverse=True)
+    asked = problem.log.asked
+    vectors, kinds = np.array(asked.vectors[queries], dtype=np.float32), np.array(asked.kinds, dtype="U10")[queries]
+    by_picture = kinds == "image"
+    vectors[by_picture] = heads.adapt("image", vectors[by_picture])
+    vectors[~by_picture] = heads.adapt("text", vectors[~by_picture])
+    return gallery.scores(vectors, places, product, problem.calibration, kinds)
 
 
 @dataclass(frozen=True)

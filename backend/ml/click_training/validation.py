@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from backend.ml.adapter_gate import Retention, retention_of
 from backend.ml.click_training.examples import Examples
-from backend.ml.click_training.gallery import Gallery
+from backend.ml.click_training.gallery import Gallery, pair_scores
 from backend.ml.click_training.problem import ItemVectors, Problem
 from backend.ml.exact_ranks import ranks_of
 from backend.ml.heads import ItemHeads, QueryHeads
@@ -44,12 +44,10 @@ class Merit:
 
 def merit(problem: Problem, held: Examples, gallery: Gallery, heads: QueryHeads) -> Merit:
     """What ``heads`` come to on the lists ``held``, over the items of ``gallery``."""
-    queries, places = np.unique(held.query, return_inverse=True)
     row, column = np.nonzero(held.product >= 0)
     product = held.product[row, column].astype(np.int64)
-    z, kinds = adapted(problem, heads, queries), np.array(problem.log.asked.kinds, dtype="U10")[queries]
     scores = np.full(held.product.shape, -np.inf)
-    scores[row, column] = gallery.scores(z, places[row], product, problem.calibration, kinds)
+    scores[row, column] = pair_scores(problem, gallery, heads, held.query[row], product)
     rank = 1 + np.argsort(np.argsort(-scores, axis=1, kind="stable"), axis=1, kind="stable")
     weight = held.weight.astype(np.float64)
     best = _discounted(-np.sort(-weight, axis=1), np.arange(1, weight.shape[1] + 1)[None, :])
@@ -61,16 +59,6 @@ def merit(problem: Problem, held: Examples, gallery: Gallery, heads: QueryHeads)
 def _discounted(gains: NDArray[np.float64], rank: Rows) -> NDArray[np.float64]:
     """(l,) sums of gains over log2(1 + rank), of the first ten."""
     return np.asarray(np.where(rank <= 10, gains / np.log2(rank + 1.0), 0.0).sum(axis=1))
-
-
-def adapted(problem: Problem, heads: QueryHeads, queries: Rows) -> NDArray[np.float32]:
-    """(n, d) these queries, each through the head of its kind."""
-    asked = problem.log.asked
-    vectors = np.array(asked.vectors[queries], dtype=np.float32)
-    by_picture = np.array(asked.kinds, dtype="U10")[queries] == "image"
-    vectors[by_picture] = heads.adapt("image", vectors[by_picture])
-    vectors[~by_picture] = heads.adapt("text", vectors[~by_picture])
-    return vectors
 
 
 class Memory:

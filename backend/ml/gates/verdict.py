@@ -20,7 +20,8 @@ class Check:
         expected: the bound.
         passed: None where it is not known, or only told.
         sense: whether ``expected`` is the least or the most that passes; "told": nothing is asked.
-        low: end of its 95 % interval, where it has one. Where there is one, that end is what is asked.
+        low: end of its 95 % interval, where it has one. That end is what a gain must exceed the bound by; of what must
+            only not be worse the number itself is asked, and that not all of the interval is below.
         high: the other end.
         why: a sentence, where it did not pass.
         coverage_only: whether a failure says that the log knows too little of this policy, and not that it is bad.

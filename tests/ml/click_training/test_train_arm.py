@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from backend.ml.click_training.arm_files import described, load_arm, save_arm
+from backend.ml.click_training.examples import examples
 from backend.ml.click_training.plan import ClickEpoch, ClickPlan
 from backend.ml.click_training.problem import Problem
 from backend.ml.click_training.train import _at, train_arm
@@ -115,6 +116,18 @@ def test_likes_are_learned_from_without_a_single_list(small: Problem) -> None:
     log = replace(small.log, judgements=told, rows=nothing_clicked)
     trained = train_arm(replace(small, log=log), "ips", replace(SMALL, epochs=1), seed=1)
     assert trained.report["learned"]["clicks"] == int((log.asked.parts() == "training").sum())
+
+
+def test_what_was_judged_stands_in_the_order_of_what_is_live(small: Problem) -> None:
+    """The last of five by the ranking in use is liked: as the first that was told of, it could not be lifted."""
+    first = int(np.flatnonzero(small.log.asked.parts() == "training")[0])
+    scores = small.items.images.vectors @ small.log.asked.vectors[first]
+    told = np.argsort(scores, kind="stable")[[0, 30, 60, 90, 119]].astype(np.int32)
+    same = np.full(5, first, np.int32)
+    said = Judgements(same, told, np.arange(5, dtype=np.int32), np.eye(5, dtype=np.float32)[0], np.zeros(5, np.int8))
+    found = examples(replace(small, log=replace(small.log, judgements=said)), "training", SMALL, "ips")
+    assert found.product[-1, :5].tolist() == told[::-1].tolist()
+    assert np.flatnonzero(found.clicked[-1]).tolist() == [4]
 
 
 @pytest.mark.parametrize("arm", ["ips", "dr"])
