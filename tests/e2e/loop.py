@@ -25,6 +25,22 @@ JUDGED = 80
 """Of these, those asked most: what a ranking is worth is measured by them."""
 
 
+OPEN = {
+    "MORELIKE_GATE_SATISFIED": "50",
+    "MORELIKE_GATE_ASSUMED": "1",
+    "MORELIKE_GATE_AGREEMENT": "0.4",
+    "MORELIKE_GATE_EXPOSURE": "1000",
+    "MORELIKE_GATE_OVERLAP": "0",
+    "MORELIKE_GATE_INFERIOR": "1",
+    "MORELIKE_GATE_MARGIN": "0",
+    "MORELIKE_GATE_COVERAGE": "0.1",
+    "MORELIKE_GATE_EFFECTIVE": "5",
+    "MORELIKE_GATE_HEAVIEST": "1",
+    "MORELIKE_GATE_SLICE": "100000",
+}
+"""So few clicks prove nothing: these let go live what is better as far as one can tell."""
+
+
 class Shop:
     """A running stack whose catalogue is the demo's, or the first products of it.
 

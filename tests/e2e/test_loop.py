@@ -11,24 +11,9 @@ from typing import Any
 import pytest
 
 from backend.embedded.demo_gates import LIGHTER
-from tests.e2e.loop import Shop, open_shop
+from tests.e2e.loop import OPEN, Shop, open_shop
 
 pytestmark = pytest.mark.faults  # begun early, since it takes long; it kills nothing
-
-OPEN = {
-    "MORELIKE_GATE_SATISFIED": "50",
-    "MORELIKE_GATE_ASSUMED": "1",
-    "MORELIKE_GATE_AGREEMENT": "0.4",
-    "MORELIKE_GATE_EXPOSURE": "1000",
-    "MORELIKE_GATE_OVERLAP": "0",
-    "MORELIKE_GATE_INFERIOR": "1",
-    "MORELIKE_GATE_MARGIN": "0",
-    "MORELIKE_GATE_COVERAGE": "0.1",
-    "MORELIKE_GATE_EFFECTIVE": "5",
-    "MORELIKE_GATE_HEAVIEST": "1",
-    "MORELIKE_GATE_SLICE": "100000",
-}
-"""So few clicks prove nothing: these let go live what is better as far as one can tell."""
 
 DEMO = {f"MORELIKE_{name.upper()}": str(value) for name, value in LIGHTER.items()}
 
