@@ -16,7 +16,7 @@ from backend.ml.clicks.planted_log import click_log_of
 from backend.ml.clicks.shoppers import Behaviour, gain
 from backend.ml.clicks.simulated_log import Planted, planted_shop, simulate_log
 from backend.ml.clicks.worlds import ONE_LIST, Population, World
-from backend.ml.heads import QueryHeads
+from backend.ml.heads import ItemHeads, QueryHeads, QuerySide
 from backend.ml.metrics import ndcg
 from backend.ml.scoring import Calibration, Side
 
@@ -41,9 +41,16 @@ def problem_of(
     return Problem(log, theta, items, Calibration.identity(), QueryHeads(), captions)
 
 
-def quality(planted: Planted, heads: QueryHeads, queries: NDArray[np.bool_]) -> float:
+def quality(
+    planted: Planted,
+    heads: QueryHeads,
+    queries: NDArray[np.bool_],
+    side: QuerySide = "text",
+    items: ItemHeads | None = None,
+) -> float:
     """Mean NDCG@10 by planted truth of some queries, over the whole catalogue."""
-    scores = heads.adapt("text", planted.queries[queries]) @ planted.products.T
+    sold = planted.products if items is None else items.adapt("image", planted.products)
+    scores = heads.adapt(side, planted.queries[queries]) @ sold.T
     gains = gain(planted.grades[queries])
     top = np.argsort(-scores, axis=1, kind="stable")[:, :10]
     return float(ndcg(np.take_along_axis(gains, top, axis=1), gains, 10).mean())

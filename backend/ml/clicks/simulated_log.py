@@ -63,7 +63,7 @@ def planted_shop(
     meant = _unit(asked + shift * np.sqrt(dim / rank) * (asked @ inward) @ outward.T)
     truth = meant @ sold.T
     production = strength * truth + (1 - strength) * (asked @ sold.T)
-    return Planted(asked.astype(np.float32), sold.astype(np.float32), truth, _graded(truth), production)
+    return Planted(asked.astype(np.float32), sold.astype(np.float32), truth, planted_grades(truth), production)
 
 
 @dataclass(frozen=True)
@@ -185,7 +185,7 @@ def _acted(world: World, population: Ints, gains: Floats, shown: Ints, rng: np.r
     return Acts(**whole), columns
 
 
-def _graded(truth: Floats) -> NDArray[np.int8]:
+def planted_grades(truth: Floats) -> NDArray[np.int8]:
     """(q, p) grades by rank within a query."""
     grades = np.zeros(truth.shape, dtype=np.int8)
     order = np.argsort(-truth, axis=1, kind="stable")
