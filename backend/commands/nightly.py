@@ -95,6 +95,11 @@ def report(name: Name = "") -> None:
         found = last[0] if last else find_night(session, number_of(name))
         steps = steps_of(session, found.id)
     say(found)
+    for trial in ("screen", "guard"):
+        if told := found.report.get(trial):
+            typer.echo(
+                f"{trial.capitalize()} {told['experiment'] or ''}".rstrip() + f", {told['state']}: {told['sentence']}"
+            )
     Console().print(_steps(steps))
     for table in _gates(found.report.get("night", {})):
         Console().print(table)

@@ -149,6 +149,24 @@ def test_a_generation_shows_what_its_gates_found_beside_what_they_need(learned: 
     expect(page.locator(".summary")).to_contain_text("went live")
 
 
+def test_a_night_that_was_rolled_back_says_so_and_leads_to_its_guard(learned: Learned, tab: Tab) -> None:
+    page, number = tab.page, int(learned.promoted[1:])
+    guard = {"experiment": learned.trial, "state": "rolled back", "sentence": "Fewer queries found anything."}
+    with session_scope(learned.stack.sessions) as session:
+        run = session.get_one(NightlyRun, number)
+        before, run.outcome, run.report = run.report, "rolled_back", run.report | {"guard": guard}
+    try:
+        learned.open(page, f"nights/{learned.promoted}")
+        expect(page.locator(".summary")).to_contain_text("rolled back")
+        expect(page.locator(".about")).to_contain_text(f"{learned.trial} rolled back: Fewer queries found anything.")
+        page.locator(".about").get_by_role("link", name=learned.trial, exact=True).click()
+        expect(page.locator("h1")).to_have_text("warm <b>")
+    finally:
+        with session_scope(learned.stack.sessions) as session:
+            run = session.get_one(NightlyRun, number)
+            run.outcome, run.report = "promoted", before
+
+
 def test_an_experiment_is_found_and_markup_in_its_name_is_text(learned: Learned, tab: Tab) -> None:
     page = tab.page
     learned.open(page, "experiments")

@@ -3,7 +3,7 @@
 import {call} from "./api.js";
 import {facts, fill, h, number, when, words} from "./elements.js";
 import {showGates, value} from "./gates.js";
-import {nameOf} from "./nights.js";
+import {nameOf, period} from "./nights.js";
 
 const TONES = {live: "good", ready: "good", trained: "warn", rejected: "bad", failed: "bad"};
 
@@ -28,7 +28,8 @@ export async function showGenerations(view) {
 
 export async function showGeneration(view, id) {
   const [one, {nights}] = await Promise.all([call("GET", `/v1/generations/${id}`), call("GET", "/v1/nights?limit=500")]);
-  const night = nights.find((made) => made.generation === id);
+  const {events, night: by, production, ...others} = one.data_range;
+  const night = nights.find((made) => made.generation === id) ?? (by && {id: by});
   if (!view.querySelector(".about")) view.replaceChildren(...["about", "gates", "adapter"].map((name) => h("section", {class: name})));
   const [about, gates, adapter] = ["about", "gates", "adapter"].map((name) => view.querySelector(`.${name}`));
   fill(about, h("div", {class: "columns even"}, h("div", {class: "card padded"}, h("h3", {}, "What it searches with"), facts([
@@ -42,7 +43,9 @@ export async function showGeneration(view, id) {
     ["Made", when(one.created_at)],
     ["Night", night && h("a", {href: `/admin/nights/${night.id}`}, nameOf(night))],
     ["Replaced", one.replaced && h("a", {href: `/admin/generations/${one.replaced}`}, one.replaced)],
-    ...Object.entries(one.data_range).map(([name, range]) => [words(name), value(range)]),
+    ["Learned from", events && period(events.from, events.to)],
+    ["Compared with", production && h("a", {href: `/admin/generations/${production}`}, production)],
+    ...Object.entries(others).map(([name, range]) => [words(name), value(range)]),
     ["Not live because", one.reasons.join(" ")]]))));
   showGates(gates, one.gate_report.night ?? {});
   return {title: `Generation ${one.id}`, summary: tag(one.state)};

@@ -4,7 +4,7 @@ import {call} from "./api.js";
 import {showArms} from "./arms.js";
 import {facts, fill, h, number, percent, took, when, words} from "./elements.js";
 import {showGates} from "./gates.js";
-import {nameOf, outcomeTag, sentenceOf, stepList} from "./nights.js";
+import {nameOf, outcomeTag, period, sentenceOf, stepList} from "./nights.js";
 import {showPropensities} from "./propensities.js";
 import {showWaits} from "./waits.js";
 
@@ -30,9 +30,11 @@ export async function showNight(view, id) {
 function about(night) {
   const generation = (name) => name && h("a", {href: `/admin/generations/${name}`}, name);
   return facts([
-    ["Learned from", h("span", {}, day(night.window_from), " to ", day(night.window_to))],
+    ["Learned from", period(night.window_from, night.window_to)],
     ["Compared with", generation(night.production)],
     ["Made", generation(night.generation)],
+    ["Trial", trial(night.report.screen)],
+    ["Guard", trial(night.report.guard)],
     ["Heads of", night.item_heads ? "queries and items" : "queries"],
     ["Begun", h("span", {}, when(night.started_at), night.actor && ` by ${night.actor}`)],
     ["Took", night.ended_at && took(night.started_at, night.ended_at)],
@@ -41,8 +43,9 @@ function about(night) {
   ]);
 }
 
-function day(text) {
-  return h("time", {datetime: text, "data-exact": ""}, new Date(text).toLocaleDateString("en", {day: "numeric", month: "short", year: "numeric"}));
+/** What a screen or a guard has come to, and the way to it. */
+function trial(one) {
+  return one && h("span", {}, one.experiment && [h("a", {href: `/admin/experiments/${one.experiment}`}, one.experiment), ` ${one.state}: `], one.sentence);
 }
 
 const COUNTED = [["lists", "lists"], ["rows", "products shown"], ["viewed", "seen"], ["clicked", "clicked"], ["satisfied", "satisfied"], ["units", "shoppers"]];

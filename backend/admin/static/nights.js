@@ -26,7 +26,17 @@ export function nameOf({id, night}) {
 /** What the night came to, in a sentence. */
 export function sentenceOf({state, reason, error}) {
   if (state === "running") return "Under way.";
+  if (state === "cancelled") return "Cancelled: nothing changed by it.";
   return (state === "failed" && error) || reason || "";
+}
+
+/** "Nov 1, 2026 to Nov 22, 2026" */
+export function period(from, to) {
+  return h("span", {}, day(from), " to ", day(to));
+}
+
+function day(text) {
+  return h("time", {datetime: text, "data-exact": ""}, new Date(text).toLocaleDateString("en", {day: "numeric", month: "short", year: "numeric"}));
 }
 
 const judged = {id: null, waits: []};

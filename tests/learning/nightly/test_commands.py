@@ -14,6 +14,7 @@ from backend.commands import nightly
 from backend.db import session_scope
 from backend.generations.models import Generation, IndexBuild
 from backend.learning.compare import compare_generations, most_apart
+from backend.learning.models import NightlyRun
 from backend.learning.nightly import steps
 from backend.learning.nightly.begin import NightAsked, begin_night
 from backend.ml.encoder import Encoder
@@ -89,6 +90,11 @@ def test_a_night_from_its_explanation_to_its_report(
     assert "2,345" in reported
     assert "0.05 (-0.25 to 0.35)" in reported, "what is asked is asked of an end of the interval"
     assert "20" in reported, "days until the phones' clicks are enough"
+    with session_scope(sessions) as session:
+        night = session.get_one(NightlyRun, 1)
+        guard = {"experiment": "e4", "state": "running", "sentence": "No guardrail is breached."}
+        night.report = night.report | {"guard": guard}
+    assert "Guard e4, running: No guardrail is breached." in said(run, "nightly", "report")
     assert "there is no night n9" in said(run, "nightly", "report", "n9")
     assert "this is no night" in said(run, "nightly", "report", "yesterday")
 
