@@ -52,7 +52,7 @@ export function showHistory(place, generations, builds, on) {
         const canGoLive = one.state !== "live" && ["ready", "retired"].includes(one.state) && build?.state === "ready";
         return h("tr", {},
           h("td", {"data-label": "Generation"}, one.id, " ", h("span", {class: `tag ${one.state === "live" ? "good" : ""}`}, one.state),
-            one.gate_passed !== null && h("small", {}, ` ${one.gate_report.night ? "night" : "adapter"}${one.gate_passed ? "" : `: ${one.reasons.join(" ")}`}`)),
+            one.gate_passed !== null && h("small", {}, ...cameOf(one))),
           h("td", {"data-label": "Encoder", class: "breaks"}, one.encoder),
           h("td", {"data-label": "Build"}, `b${one.build}`, build && build.state !== "ready" && h("small", {}, ` ${build.state}`)),
           h("td", {class: "actions"},
@@ -62,4 +62,10 @@ export function showHistory(place, generations, builds, on) {
   if (!changed) return;
   for (const button of place.querySelectorAll("[data-back]")) button.addEventListener("click", () => on.back(live));
   for (const button of place.querySelectorAll("[data-live]")) button.addEventListener("click", () => on.promote(button.dataset.live));
+}
+
+/** What made a generation, and why its gate refused it; what a night's gates say fills a page of its own. */
+function cameOf({id, gate_report: report, gate_passed: passed, reasons}) {
+  if (!report.night) return [passed ? " adapter" : ` adapter: ${reasons.join(" ")}`];
+  return [" of a night", !passed && [": ", h("a", {href: `/admin/generations/${id}`}, "refused, and why")]];
 }

@@ -28,7 +28,7 @@ export async function showGenerations(view) {
 
 export async function showGeneration(view, id) {
   const [one, {nights}] = await Promise.all([call("GET", `/v1/generations/${id}`), call("GET", "/v1/nights?limit=500")]);
-  const {events, night: by, production, ...others} = one.data_range;
+  const {events, night: by, production, seed, ...others} = one.data_range;
   const night = nights.find((made) => made.generation === id) ?? (by && {id: by});
   if (!view.querySelector(".about")) view.replaceChildren(...["about", "gates", "adapter"].map((name) => h("section", {class: name})));
   const [about, gates, adapter] = ["about", "gates", "adapter"].map((name) => view.querySelector(`.${name}`));
@@ -37,7 +37,7 @@ export async function showGeneration(view, id) {
     ["Heads", Object.entries(one.heads).map(([side, {alpha, gamma}]) => `${words(side)} (α ${alpha}, γ ${gamma})`).join(", ") || "none: the encoder as it is"],
     ["Captions", one.calibration.caption_weight !== undefined && `weigh ${one.calibration.caption_weight} beside pictures`],
     ["Measured on", one.calibration.products !== undefined && `${number(one.calibration.products)} products`],
-    ["Live", one.live_at && h("span", {}, "since ", when(one.live_at))], ["Stepped down", one.retired_at && when(one.retired_at)],
+    ["Went live", one.live_at && when(one.live_at)], ["Stepped down", one.retired_at && when(one.retired_at)],
     ["Code", one.code_version]])),
   h("div", {class: "card padded"}, h("h3", {}, "Where it came from"), facts([
     ["Made", when(one.created_at)],
@@ -45,6 +45,7 @@ export async function showGeneration(view, id) {
     ["Replaced", one.replaced && h("a", {href: `/admin/generations/${one.replaced}`}, one.replaced)],
     ["Learned from", events && period(events.from, events.to)],
     ["Compared with", production && h("a", {href: `/admin/generations/${production}`}, production)],
+    ["Seed", seed !== undefined && String(seed)],
     ...Object.entries(others).map(([name, range]) => [words(name), value(range)]),
     ["Not live because", one.reasons.join(" ")]]))));
   showGates(gates, one.gate_report.night ?? {});
