@@ -93,15 +93,14 @@ def report(name: Name = "") -> None:
         if not name and not last:
             raise NotFound("No night has been yet.", expected="`morelike nightly run`, or the schedule's time")
         found = last[0] if last else find_night(session, number_of(name))
-        steps = steps_of(session, found.id)
+        steps, measured = steps_of(session, found.id), found.report
     say(found)
     for trial in ("screen", "guard"):
-        if told := found.report.get(trial):
-            typer.echo(
-                f"{trial.capitalize()} {told['experiment'] or ''}".rstrip() + f", {told['state']}: {told['sentence']}"
-            )
+        if told := measured.get(trial):
+            named = f"{trial.capitalize()} {told['experiment'] or ''}".rstrip()
+            typer.echo(f"{named}, {told['state']}: {told['sentence']}")
     Console().print(_steps(steps))
-    for table in _gates(found.report.get("night", {})):
+    for table in _gates(measured.get("night", {})):
         Console().print(table)
 
 

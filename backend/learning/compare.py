@@ -156,7 +156,7 @@ def most_apart(comparison: Comparison, most: int) -> Sequence[int]:
 _ASKED = text("""
     SELECT request ->> 'text' FROM served_lists
     WHERE NOT is_bot AND turn = 1 AND coalesce(request ->> 'text', '') <> ''
-      AND served_at > now() - interval '28 days'
+      AND served_at > now() - interval '28 days' AND served_on >= CAST(timezone('UTC', now()) AS date) - 28
     GROUP BY 1 ORDER BY count(*) DESC, 1 LIMIT :most
 """)
 

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 from numpy.typing import NDArray
@@ -102,8 +102,8 @@ def new_products(session: Session, products: NDArray[np.int64], now: datetime) -
 
 def served_latency(session: Session, now: datetime) -> float | None:
     """95th percentile of the milliseconds that lists of the last day took; None where there were none."""
-    found = session.execute(_LATENCY, {"since": now - timedelta(days=1), "day": (now - timedelta(days=1)).date()})
-    return found.scalar()
+    since = (now - timedelta(days=1)).astimezone(UTC)  # rows lie under days in UTC
+    return session.execute(_LATENCY, {"since": since, "day": since.date()}).scalar()
 
 
 _LATENCY = text("""

@@ -21,11 +21,11 @@ def observe_nights(session: Session) -> None:
     for outcome, count in session.execute(counts):
         NIGHTS.labels(outcome).set(count)
     RUNNING.set(running_night(session) is not None)
-    done = select(NightlyRun).where(NightlyRun.state == "done").order_by(NightlyRun.id.desc()).limit(1)
-    last = session.scalars(done).first()
+    told = select(NightlyRun.ended_at, NightlyRun.report["seconds"].label("seconds"))
+    last = session.execute(told.where(NightlyRun.state == "done").order_by(NightlyRun.id.desc()).limit(1)).first()
     if last is None or last.ended_at is None:
         return
     ENDED.set(last.ended_at.timestamp())
     STEPS.clear()
-    for step, seconds in last.report.get("seconds", {}).items():
+    for step, seconds in (last.seconds or {}).items():
         STEPS.labels(step).set(seconds)

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import select, update
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, defer
 
 from backend.errors import NotFound
 from backend.learning.models import NightlyRun, NightlyStep
@@ -35,8 +35,9 @@ def find_night(session: Session, number: int) -> NightlyRun:
 
 
 def list_nights(session: Session, limit: int) -> Sequence[NightlyRun]:
-    """Nights, the newest first."""
-    return session.scalars(select(NightlyRun).order_by(NightlyRun.id.desc()).limit(limit)).all()
+    """Nights, the newest first; without their reports, which are long and stay where they are."""
+    newest = select(NightlyRun).order_by(NightlyRun.id.desc()).limit(limit)
+    return session.scalars(newest.options(defer(NightlyRun.report))).all()
 
 
 def steps_of(session: Session, number: int) -> Sequence[NightlyStep]:
