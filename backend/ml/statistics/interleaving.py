@@ -96,8 +96,13 @@ def preference(
 def students_t(level: float, df: int) -> float:
     """Half-width of the ``level`` interval of Student's t in its standard errors (Abramowitz and Stegun, 26.7.5).
 
-    The expansion is off by less than 0.1 % from 10 degrees of freedom on, at levels up to 0.99.
+    It is exact for 1 and 2 degrees of freedom. The expansion is off by less than 1 % from 3 on, at levels up to 0.95,
+    and by less than 0.1 % from 10 on, at levels up to 0.99.
     """
+    if df == 1:
+        return math.tan(math.pi * level / 2)
+    if df == 2:
+        return level * math.sqrt(2 / (1 - level**2))
     z = NormalDist().inv_cdf(0.5 + level / 2)
     first = (z**3 + z) / 4
     second = (5 * z**5 + 16 * z**3 + 3 * z) / 96

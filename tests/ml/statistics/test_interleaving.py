@@ -29,6 +29,13 @@ def test_nobody_says_nothing() -> None:
     assert found.low < 0 < found.high or math.isnan(found.low)
 
 
+def test_the_interval_of_two_or_three_shoppers_is_as_wide_as_it_must_be() -> None:
+    """By the expansion that of two would be an eighth too narrow, and a quarter at 95 %."""
+    for level, df, value, off in ((0.9, 1, 6.314, 1e-3), (0.95, 1, 12.706, 1e-3), (0.95, 2, 4.303, 1e-3),
+                                  (0.9, 3, 2.353, 0.01), (0.95, 3, 3.182, 0.01)):  # fmt: skip
+        assert students_t(level, df) == pytest.approx(value, rel=off)
+
+
 def test_students_t_is_that_of_the_tables() -> None:
     for level, df, value in ((0.9, 10, 1.8125), (0.9, 30, 1.6973), (0.95, 20, 2.0860), (0.99, 60, 2.6603)):
         assert students_t(level, df) == pytest.approx(value, rel=1e-3)
