@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from sqlalchemy import TextClause, text
 from sqlalchemy.orm import Session
 
-from backend.learning.click_logs.chosen import Window, parameters
+from backend.learning.click_logs.chosen import OF_DAYS, Window, parameters
 from backend.learning.click_logs.columns import Table
 from backend.learning.click_logs.gallery import Shelf
 from backend.ml.clicks.labels import BOUGHT, KEPT, SATISFYING, UNSURE
@@ -94,18 +94,18 @@ _PURCHASES = text(
 
 # where both arms answered the same query; as they ranked, before any coin
 _WINNERS = text(
-    """
+    f"""
     WITH decided AS (
       SELECT 'e' || x.id AS name, x.decision ->> 'winner' AS winner FROM experiments x
       WHERE x.status = 'concluded' AND x.method = 'ab' AND x.decision ->> 'winner' IS NOT NULL
         AND x.ended_at >= :begin AND x.ended_at < :end),
     first AS (
       SELECT DISTINCT d.name, a.query, s.experiments ->> d.name = d.winner AS won, p.candidates[1:10] AS numbers
-      FROM decided d JOIN served_lists s ON s.experiments ? d.name
+      FROM decided d JOIN served_lists s ON s.experiments ? d.name AND {OF_DAYS.replace("R.", "s.")}
       JOIN night_lists l ON l.query_id = s.query_id AND l.served_on = s.served_on AND l.reason IS NULL
       JOIN night_asked a USING (key)
       JOIN served_pages p ON p.query_id = s.query_id AND p.served_on = s.served_on AND p.first_position = 1
-      WHERE p.candidates IS NOT NULL),
+      WHERE p.candidates IS NOT NULL AND {OF_DAYS.replace("R.", "p.")}),
     both_answered AS (SELECT name, query FROM first GROUP BY name, query HAVING bool_or(won) AND NOT bool_and(won)),
     places AS (
       SELECT f.query, f.won, number FROM first f JOIN both_answered USING (name, query)
@@ -113,7 +113,7 @@ _WINNERS = text(
     SELECT query, number AS product, -1 AS unit, CAST(:unsure AS float8) AS label FROM (
       SELECT query, number FROM places WHERE won EXCEPT SELECT query, number FROM places WHERE NOT won) AS found
     ORDER BY query, product
-    """
+    """  # noqa: S608  made of constants
 )
 
 _STATEMENTS = {

@@ -62,11 +62,13 @@ _KIND = """
          WHEN R ->> 'text' IS NOT NULL THEN 'text' WHEN R ->> 'image_hash' IS NOT NULL THEN 'image' ELSE 'product' END
 """
 
-# a list whose id names no day lies under 2000-01-01
-_OF_WINDOW = """
-    (l.served_on BETWEEN CAST(:first AS date) AND CAST(:last AS date) OR l.served_on = DATE '2000-01-01')
-    AND l.served_at >= :begin AND l.served_at < :end
+OF_DAYS = "(R.served_on BETWEEN CAST(:first AS date) AND CAST(:last AS date) OR R.served_on = DATE '2000-01-01')"
+"""Whether a row R of lists or pages lies under a day of the window; a list whose id names no day, under 2000-01-01.
+
+Said of every table that is joined: PostgreSQL leaves out no partition, nor its lock, for what it could conclude.
 """
+
+_OF_WINDOW = f"{OF_DAYS.replace('R.', 'l.')} AND l.served_at >= :begin AND l.served_at < :end"
 
 _SEEN = text(
     f"""
@@ -91,6 +93,7 @@ _SEEN = text(
                 WHEN p.p_show IS NULL THEN 'odds_unknown' END AS reason
     FROM served_lists l
     LEFT JOIN served_pages p ON p.query_id = l.query_id AND p.served_on = l.served_on AND p.first_position = 1
+      AND {OF_DAYS.replace("R.", "p.")}
     WHERE {_OF_WINDOW}
     """  # noqa: S608  made of constants
 )

@@ -93,7 +93,7 @@ def _collected(
     shutil.rmtree(made / "aside")
     cuts = writer.dwell.cuts()
     satisfied = grade(made, cuts)
-    coins = write_coins(session, made, shelf, writer.kept, told)
+    coins = write_coins(session, made, shelf, writer.kept, window, told)
     judgements = write_judgements(session, made, shelf, questions.number, window)
     notes = _noted(writer, chosen) | {
         "satisfied": satisfied,
@@ -101,7 +101,7 @@ def _collected(
         "judgements": judgements,
         "cuts": cuts.to_json(writer.devices, shelf.categories),
         "events": dict(aside.events),
-        "arms": arms_of(session),
+        "arms": arms_of(session, window),
         "window": {"from": window[0].isoformat(), "to": window[1].isoformat()},
     }
     cohorts = tuple(session.scalars(text("SELECT name FROM night_cohorts ORDER BY cohort")))

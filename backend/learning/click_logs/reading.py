@@ -8,7 +8,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from backend.learning.adapter_data import Told
-from backend.learning.click_logs.chosen import Window, parameters
+from backend.learning.click_logs.chosen import OF_DAYS, Window, parameters
 from backend.learning.click_logs.fixed_rows import INT2, INT4, INT8, REAL, TIME, Records, copy_out
 from backend.learning.click_logs.spool import Spool
 from backend.ml.clicks.deeds import KINDS
@@ -66,7 +66,7 @@ def set_aside(session: Session, window: Window, folder: Path, lists: int, block:
     lists_aside, rows, deeds = (Spool(folder / name, block) for name in ("lists", "rows", "deeds"))
     aside = Aside(lists_aside, rows, deeds, events)
     copy_out(session, _LISTS, {}, LISTS, _telling("Lists", lists, aside.lists, told))
-    copy_out(session, _ROWS, {}, ROWS, _telling("Products shown", int(shown), aside.rows, told))
+    copy_out(session, _ROWS, values, ROWS, _telling("Products shown", int(shown), aside.rows, told))
     copy_out(session, _DEEDS, values, DEEDS, _telling("Events", events.get("read", 0), aside.deeds, told))
     return aside
 
@@ -92,15 +92,15 @@ _LISTS = """
     WHERE l.reason IS NULL
 """
 
-_ROWS = """
+_ROWS = f"""
     SELECT l.list, g.number, CAST(s.place AS smallint), CAST(coalesce(s.score, 'nan') AS real),
            coalesce(s.p_show, 'nan')
     FROM night_lists l
     JOIN served_pages p ON p.query_id = l.query_id AND p.served_on = l.served_on AND p.first_position = 1
     CROSS JOIN LATERAL unnest(p.product_ids, p.scores, p.p_show) WITH ORDINALITY AS s(product_id, score, p_show, place)
     JOIN products g ON g.id = s.product_id
-    WHERE l.reason IS NULL
-"""
+    WHERE l.reason IS NULL AND {OF_DAYS.replace("R.", "p.").replace(":first", "%(first)s").replace(":last", "%(last)s")}
+"""  # noqa: S608  made of constants
 
 _OF_WINDOW = "e.received_on BETWEEN %(first)s AND %(last)s AND e.received_at >= %(begin)s AND e.received_at < %(end)s"
 

@@ -8,6 +8,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from backend.learning.adapter_data import Told
+from backend.learning.click_logs.chosen import OF_DAYS, Window, parameters
 from backend.learning.click_logs.columns import Table
 from backend.learning.click_logs.gallery import Shelf
 from backend.ml.clicks.logged import logged_show_odds
@@ -19,14 +20,18 @@ LEAST_CHANCE = 1e-6
 """Chances below are left out of the record."""
 
 
-def write_coins(session: Session, folder: Path, shelf: Shelf, kept: NDArray[np.int32], told: Told) -> int:
+def write_coins(
+    session: Session, folder: Path, shelf: Shelf, kept: NDArray[np.int32], window: Window, told: Told
+) -> int:
     """Write the coins of the lists that are ``kept`` (number of each list in the log, or -1); how many there are.
 
     Their odds are told by what was logged with each, by the same functions that tossed the coins.
     """
     table, done = Table(folder, "coins"), 0
     total = session.scalars(text("SELECT count(*) FROM night_lists WHERE reason IS NULL AND tossed")).one()
-    result = session.execute(_TOSSED, execution_options={"stream_results": True, "max_row_buffer": AT_ONCE})
+    result = session.execute(
+        _TOSSED, parameters(window), execution_options={"stream_results": True, "max_row_buffer": AT_ONCE}
+    )
     for part in result.partitions(AT_ONCE):
         chosen = [row for row in part if kept[row.list] >= 0]
         found = [_odds(row.candidates, row.candidate_scores, row.coins, row.length) for row in chosen]
@@ -55,11 +60,12 @@ def _odds(
 
 # in the order of the log
 _TOSSED = text(
-    """
+    f"""
     SELECT l.list, s.coins, p.candidates, p.candidate_scores, l.length
     FROM night_lists l JOIN served_lists s ON s.query_id = l.query_id AND s.served_on = l.served_on
     JOIN served_pages p ON p.query_id = l.query_id AND p.served_on = l.served_on AND p.first_position = 1
-    WHERE l.reason IS NULL AND l.tossed AND p.candidates IS NOT NULL AND p.candidate_scores IS NOT NULL
+    WHERE {OF_DAYS.replace("R.", "s.")} AND {OF_DAYS.replace("R.", "p.")}
+      AND l.reason IS NULL AND l.tossed AND p.candidates IS NOT NULL AND p.candidate_scores IS NOT NULL
     ORDER BY l.list
-    """
+    """  # noqa: S608  made of constants
 )

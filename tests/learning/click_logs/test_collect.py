@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sqlalchemy import text
+from sqlalchemy import create_engine, text
 from sqlalchemy.orm import Session, sessionmaker
 
-from backend.db import session_scope
+from backend.db import session_factory, session_scope
 from backend.generations.models import EncoderRecord
 from backend.learning.click_logs.collect import CollectOptions, collect
 from backend.learning.click_logs.columns import load
@@ -85,6 +85,26 @@ def test_a_collected_log_is_what_the_shoppers_did(
         )
         same(found, truth, numbers)
         same(load(tmp_path / str(block)), truth, numbers)
+
+
+def test_days_that_are_not_in_the_window_are_not_even_locked(
+    sessions: sessionmaker[Session], encoder: EncoderRecord, tiny_encoder: Encoder, tmp_path: Path
+) -> None:
+    planted = planted_shop(queries=QUERIES, products=PRODUCTS, seed=3)
+    log = simulate_log(WORLD, planted, lists=LISTS, units=25, seed=4)
+    shop, numbers = stock(sessions, tiny_encoder)
+    names, day = [f"p{n}" for n in range(PRODUCTS)], NOW.date() - timedelta(days=60)
+    rows = f"FROM ('{day}') TO ('{day + timedelta(days=1)}')"
+    with session_scope(sessions) as session:
+        write_traffic(session, traffic_of(WORLD, planted, log, [None] * LISTS), names, numbers)
+        for table in ("served_lists", "served_pages", "events"):
+            session.execute(text(f"CREATE TABLE old_{table} PARTITION OF {table} FOR VALUES {rows}"))
+    impatient = create_engine(sessions.kw["bind"].url, connect_args={"options": "-c lock_timeout=2s"})
+    with session_scope(sessions) as dropping:
+        dropping.execute(text("LOCK TABLE old_served_lists, old_served_pages, old_events IN ACCESS EXCLUSIVE MODE"))
+        found = collect(session_factory(impatient), encoder, shop.encode, tmp_path / "log", WINDOW, untold)
+    impatient.dispose()
+    assert found.notes["lists"] == LISTS
 
 
 def same(found: ClickLog, truth: ClickLog, numbers: Any) -> None:
