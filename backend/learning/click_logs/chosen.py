@@ -23,6 +23,7 @@ REASONS = {
     "filtered": "filters beyond stock: what was not shown may have been filtered out, not ranked low",
     "nothing_found": "no product was found",
     "odds_unknown": "the chance of what was shown is not known",
+    "nobody": "it names no shopper, user or session, and nothing was done with it",
 }
 """Why a list is left out, in the order in which it is looked at."""
 
@@ -90,7 +91,11 @@ _SEEN = text(
                 WHEN coalesce(l.request ->> 'sort', 'relevance') <> 'relevance' THEN 'sorted'
                 WHEN coalesce(l.request -> 'filters', '{{}}') - 'in_stock' <> '{{}}' THEN 'filtered'
                 WHEN p.product_ids IS NULL OR cardinality(p.product_ids) = 0 THEN 'nothing_found'
-                WHEN p.p_show IS NULL THEN 'odds_unknown' END AS reason
+                WHEN p.p_show IS NULL THEN 'odds_unknown'
+                -- each would be a shopper of its own, whose voice nothing bounds: a monitor asks the same all day
+                WHEN coalesce(l.user_id, l.shopper_id, l.session_id) IS NULL AND NOT EXISTS (
+                  SELECT FROM events e WHERE e.query_id = l.query_id
+                    AND e.received_on BETWEEN CAST(:first AS date) AND CAST(:last AS date)) THEN 'nobody' END AS reason
     FROM served_lists l
     LEFT JOIN served_pages p ON p.query_id = l.query_id AND p.served_on = l.served_on AND p.first_position = 1
       AND {OF_DAYS.replace("R.", "p.")}

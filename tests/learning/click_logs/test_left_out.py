@@ -111,6 +111,16 @@ def test_each_list_that_is_left_out_is_counted_with_why(day: tuple[Day, PlantedS
     np.testing.assert_allclose(log.asked.vectors[0], day[1].said[3], atol=1e-6)
 
 
+def test_a_search_of_nobody_counts_once_something_was_done_with_it(day: tuple[Day, PlantedShop], read: Read) -> None:
+    on = day[0]
+    for _ in range(3):
+        on.serve([1, 2], shopper_id=None)
+    on.see(on.serve([1, 2], shopper_id=None), 1, shopper_id=None)
+    on.serve([1, 2], shopper_id=None, session_id="1:s")
+    log = read()
+    assert (log.notes["left_out"]["nobody"], log.notes["lists"]) == (3, 2)
+
+
 def test_the_columns_are_those_that_it_was_drawn_in_where_nobody_said_when_asking(
     day: tuple[Day, PlantedShop], read: Read
 ) -> None:
