@@ -7,7 +7,8 @@ BIN := $(VENV)/bin
 MILVUS_VENV := .venv-milvus
 MILVUS_TESTS := tests/test_vector_index.py tests/test_engines_agree.py tests/test_flips.py tests/test_server_recall.py tests/generations tests/search
 # processes that run the tests, each with a PostgreSQL, a Redis and a Milvus Lite of its own, and one thread a sum: threads
-# of several processes on the same cores wait for one another
+# of several processes on the same cores wait for one another. What one process has compiled, those that it starts (a stack
+# is five) and the next run need not compile again, also where the shell says that Python keeps nothing
 JOBS ?= 2
 PORT := $(or $(MORELIKE_PORT),8000)
 
@@ -18,7 +19,7 @@ run: check-machine $(VENV)/run.stamp
 
 test: $(VENV)/dev.stamp lint
 	@printf '\n== Tests ==\n'
-	@OMP_NUM_THREADS=1 $(BIN)/pytest -q -m 'not slow' -n $(JOBS)
+	@OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -q -m 'not slow' -n $(JOBS)
 
 test-slow: $(VENV)/dev.stamp
 	@printf '\n== Slow proofs ==\n'
