@@ -40,7 +40,7 @@ export async function showExperiment(view, id) {
   fill(view,
     h("section", {}, found && verdict(found.verdict), h("div", {class: "columns even"},
       h("div", {class: "card padded"}, facts([["Layer", one.layer], ["Compares by", words(one.metric)], ["Shoppers", percent(one.traffic * one.coverage, 1)],
-        ["Began", one.started_at && when(one.started_at)], ["Ended", one.ended_at && when(one.ended_at)], ["Begun by", {guard: "a night, to guard what went live", screen: "a night, because clicks could not say"}[found?.purpose] ?? one.actor],
+        ["Began", one.started_at && when(one.started_at)], ["Ended", one.ended_at && when(one.ended_at)], ["Begun", {guard: "to guard what went live", screen: "by a night, because clicks could not say"}[found?.purpose] ?? (one.actor && `by ${one.actor}`)],
         ["Decided", one.decision && [one.decision.winner ?? "no winner", one.decision.note].filter(Boolean).join(": ")]])),
       h("div", {class: "card padded"}, arms(one, found)))),
     found?.interleaving && h("section", {}, h("h2", {}, "Which ranking shoppers take from"), preference(found.interleaving)),
