@@ -197,7 +197,7 @@ def test_the_visitors_clicks_are_events_of_a_list_on_record(house: Stack, open_t
         return {"click", "dwell", "return", "add_to_cart"} <= {one["type"] for one in events}
 
     page.wait_for_function("() => true")
-    for _ in range(100):
+    for _ in range(PATIENCE_MS // 100):
         if arrived():
             break
         page.wait_for_timeout(100)

@@ -180,11 +180,11 @@ def test_adapters_go_live_under_traffic_and_back(stack: RunningStack, tiny_encod
         queue.nudge(ADVANCE_BUILDS)
         wait_for(lambda: generation_of(ask) == adapted, "searches follow the adapter")
         second, began = live(ask)["id"], replaced_by(ask, adapted)
-        time.sleep(2)
+        traffic.met(ask, second)
         asked = f"g{kept(sessions, tiny_encoder)}"
         wait_for(lambda: generation_of(ask) == asked, "searches follow the heads of queries")
         assert live(ask)["id"] == first != second
-        time.sleep(2)
+        traffic.met(ask, first)
         for before in (adapted, began):
             assert ask.post(f"/v1/generations/{generation_of(ask)}/rollback").json()["live"] == before
             wait_for(lambda back=before: generation_of(ask) == back, "searches go back")  # type: ignore[misc]
