@@ -122,10 +122,9 @@ class GenerationList(BaseModel):
 class LiveChange(BaseModel):
     """Which generation is live now."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"live": "g7", "guard": None}]})
+    model_config = ConfigDict(json_schema_extra={"examples": [{"live": "g7"}]})
 
     live: str = Field(description="Name of the generation; every process follows within half a second.")
-    guard: str | None = Field(default=None, description="The experiment that guards it, where one was asked for.")
 
 
 class BuildProgress(BaseModel):

@@ -6,9 +6,8 @@ from fastapi import APIRouter, Body
 
 from backend.access.dependencies import AdminCaller, QueueDep, SessionDep, SettingsDep
 from backend.generations.routes import GenerationName
-from backend.generations.schemas import LiveChange
 from backend.learning.promoting import promote
-from backend.learning.schemas import PromoteIn
+from backend.learning.schemas import PromoteIn, Promotion
 from backend.queue import ADVANCE_BUILDS
 
 router = APIRouter(prefix="/v1", tags=["generations"])
@@ -22,10 +21,10 @@ def promote_generation(
     session: SessionDep,
     settings: SettingsDep,
     queue: QueueDep,
-) -> LiveChange:
+) -> Promotion:
     """Make a generation live that is ready, or that was live before: guarded or not at all, where that is asked for."""
     number = int(generation.removeprefix("g"))
     share = settings.guard_share if body.guard else None
     guard = promote(session, number, actor=caller.name, guard_share=share)
     queue.nudge_after_commit(session, ADVANCE_BUILDS)
-    return LiveChange(live=f"g{number}", guard=guard and f"e{guard.id}")
+    return Promotion(live=f"g{number}", guard=guard and f"e{guard.id}")

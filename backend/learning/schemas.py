@@ -1,6 +1,8 @@
-"""How a generation is to go live."""
+"""How a generation is to go live, and what came of it."""
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from backend.generations.schemas import LiveChange
 
 
 class PromoteIn(BaseModel):
@@ -13,3 +15,11 @@ class PromoteIn(BaseModel):
         description="Whether a few shoppers keep what is replaced, so that harm is seen and undone. "
         "Where no guard can begin, nothing goes live.",
     )
+
+
+class Promotion(LiveChange):
+    """Which generation is live now, and what guards it."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"live": "g7", "guard": "e12"}]})
+
+    guard: str | None = Field(description="The experiment that guards it; null where none was asked for.")

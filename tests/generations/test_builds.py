@@ -117,7 +117,8 @@ def test_generations_are_promoted_and_rolled_back_over_http(
 ) -> None:
     with session_scope(sessions) as session:
         _, second = another(session)
-    assert api.post(f"/v1/generations/g{second}/promote", headers=keys.admin).json() == {"live": f"g{second}"}
+    promoted = api.post(f"/v1/generations/g{second}/promote", headers=keys.admin).json()
+    assert promoted == {"live": f"g{second}", "guard": None}
     newest = api.get("/v1/generations", headers=keys.admin).json()["generations"][0]
     assert (newest["id"], newest["state"], newest["replaced"]) == (f"g{second}", "live", "g1")
     assert api.post("/v1/generations/g1/rollback", headers=keys.admin).status_code == 409
