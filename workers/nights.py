@@ -8,7 +8,8 @@ from backend.db import session_scope
 from backend.generations.models import EncoderRecord
 from backend.learning.adapter_data import Encode
 from backend.learning.nightly.begin import SCHEDULE, NightAsked, NightRunning, begin_night, due_night, is_work_due
-from backend.learning.nightly.night import Works
+from backend.learning.nightly.night import Works, deeds_left
+from backend.learning.nightly.runs import running_night
 from backend.learning.nightly.steps import NIGHT
 from backend.learning.nightly.work import take_up
 from backend.logs import get_logger
@@ -19,9 +20,11 @@ log = get_logger(__name__)
 
 
 def nights_due(made: Components) -> bool:
-    """Whether a night's time has come, or nobody works on the one that is under way."""
+    """Whether a night's time has come, nobody works on the one under way, or one that ended left what shoppers did."""
     with session_scope(made.sessions) as session:
-        return is_work_due(session, made.settings.nightly_at, datetime.now(UTC))
+        if is_work_due(session, made.settings.nightly_at, datetime.now(UTC)):
+            return True
+        return running_night(session) is None and bool(deeds_left(made.settings.home))
 
 
 def work_on_nights(made: Components, stopping: threading.Event) -> None:

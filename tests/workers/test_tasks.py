@@ -34,6 +34,7 @@ from workers import tasks
 from workers.app import app
 from workers.beat import app as schedule
 from workers.components import Components, NotConfigured
+from workers.nights import nights_due
 
 
 @pytest.fixture
@@ -116,6 +117,14 @@ def test_a_sweep_finds_a_night_that_nobody_works_on_and_the_task_ends_it(
     with session_scope(made.sessions) as session:
         run = find_night(session, 1)
     assert (run.state, run.reason) == ("done", "No update tonight: nobody has searched yet.")
+    assert not nights_due(made)
+    left = settings.home / "nights" / "1" / "log"
+    left.mkdir(parents=True)
+    (left / "clicked.npy").write_bytes(b"x")
+    assert nights_due(made), "what shoppers did outlived its night"
+    tasks.nightly.run()
+    assert not left.exists()
+    assert not nights_due(made)
 
 
 def test_sweep_recalibrates_a_catalogue_that_grew(made: Components, settings: Settings) -> None:

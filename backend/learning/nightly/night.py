@@ -83,7 +83,7 @@ class Night:
     @property
     def folder(self) -> Path:
         """Where its artifacts are, on this machine."""
-        return self.works.settings.home.absolute() / "nights" / str(self.number)
+        return _nights(self.works.settings.home) / str(self.number)
 
     @cached_property
     def row(self) -> NightlyRun:
@@ -144,10 +144,28 @@ class Night:
 
     def tidy(self) -> None:
         """Remove what shoppers did, of this night and of those before it, and the arms of nights long ago."""
-        nights = sorted(int(one.name) for one in self.folder.parent.glob("[0-9]*") if one.name.isdecimal())
-        for number in nights:
-            for name in (LOG, ITEMS):  # whole, or as far as it was made
-                for path in (self.folder.parent / str(number)).glob(f"{name}*"):
-                    shutil.rmtree(path, ignore_errors=True)
-        for number in nights[:-KEPT_NIGHTS]:
-            shutil.rmtree(self.folder.parent / str(number), ignore_errors=True)
+        home = self.works.settings.home
+        forget_deeds(home)
+        for folder in _folders(home)[:-KEPT_NIGHTS]:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def deeds_left(home: Path) -> list[Path]:
+    """What shoppers did as nights have read it, whole or in part, on this machine."""
+    return [path for folder in _folders(home) for name in (LOG, ITEMS) for path in folder.glob(f"{name}*")]
+
+
+def forget_deeds(home: Path) -> None:
+    """Remove what shoppers did; only whoever holds the lock of nights may, since a night at work reads it."""
+    for path in deeds_left(home):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _folders(home: Path) -> list[Path]:
+    """Those of nights, the oldest first."""
+    found = [one for one in _nights(home).glob("[0-9]*") if one.name.isdecimal()]
+    return sorted(found, key=lambda one: int(one.name))
+
+
+def _nights(home: Path) -> Path:
+    return home.absolute() / "nights"

@@ -12,7 +12,7 @@ from backend.db import session_scope
 from backend.errors import Conflict
 from backend.learning.models import NightlyRun
 from backend.learning.nightly.lock import LockLost, alone
-from backend.learning.nightly.night import Interrupted, Night, Works
+from backend.learning.nightly.night import Interrupted, Night, Works, forget_deeds
 from backend.learning.nightly.runs import (
     MOST_ATTEMPTS,
     begin_step,
@@ -79,7 +79,10 @@ def take_up(works: Works, steps: Sequence[Step], number: int | None = None) -> N
             return None
         with session_scope(works.sessions) as session:
             run = running_night(session)
-        if run is None or number not in (None, run.id):
+        if run is None:
+            forget_deeds(works.settings.home)  # of a night that was cancelled while nobody worked on it
+            return None
+        if number not in (None, run.id):
             return None
         night = Night(run.id, works, turn.check)
         log.info("night_taken_up", night=run.id)

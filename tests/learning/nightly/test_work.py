@@ -23,7 +23,7 @@ from backend.learning.nightly.begin import (
     is_work_due,
 )
 from backend.learning.nightly.lock import alone
-from backend.learning.nightly.night import LOG, Night
+from backend.learning.nightly.night import LOG, Interrupted, Night, deeds_left
 from backend.learning.nightly.runs import MOST_ATTEMPTS, STEPS, steps_of
 from backend.learning.nightly.work import Made, Step, take_up
 from backend.ml.encoder import Encoder
@@ -270,6 +270,23 @@ def test_what_is_left_of_a_cancelled_night_is_left_out_and_nothing_half_made_sta
     assert run is not None
     assert (run.state, states(sessions, 1)) == ("cancelled", ["skipped"] * len(STEPS))
     assert not list(place.home.rglob("aside")), "what shoppers did does not outlive the night, nor a part of it"
+
+
+def test_a_night_cancelled_while_nobody_works_on_it_leaves_nothing_that_shoppers_did(
+    place: Place, sessions: sessionmaker[Session]
+) -> None:
+    number, works = begin(sessions), place.works()
+
+    def killed(night: Night) -> Made:
+        night.write(f"{LOG}/clicked.npy", b"x")
+        raise Interrupted("the worker shuts down")
+
+    take_up(works, [Step("sessions", killed), *planted(PASSED)[1:]])
+    assert deeds_left(place.home)
+    with session_scope(sessions) as session:
+        cancel_night(session, number, actor="somebody")
+    assert take_up(works, planted(PASSED)) is None
+    assert not deeds_left(place.home)
 
 
 def test_what_was_erased_is_not_carried_on(
