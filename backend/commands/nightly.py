@@ -160,8 +160,12 @@ def _worked_on(stores: Stores, asked: "NightAsked") -> "NightlyRun":
             said = "The night that was left half-way is not the one that is asked for: wait for it, or cancel it."
             raise NightRunning(said, found=f"n{left.id}", expected="`morelike nightly cancel`")
         number = left.id if left is not None else begin_night(session, stores.settings, asked).id
-    with bars() as told:
-        run = take_up(_works(stores, told), NIGHT, number)
+    try:
+        with bars() as told:
+            run = take_up(_works(stores, told), NIGHT, number)
+    except KeyboardInterrupt:
+        typer.echo(f"n{number} is left half-way: a worker takes it up, or `morelike nightly cancel` ends it.", err=True)
+        raise typer.Exit(130) from None
     if run is None:
         raise NightRunning("A worker has taken this night up: see `morelike nightly status`.", found=f"n{number}")
     return run
