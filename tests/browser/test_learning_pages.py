@@ -175,11 +175,25 @@ def test_an_experiment_is_found_and_markup_in_its_name_is_text(learned: Learned,
     expect(page.locator("main")).to_contain_text("what is live")
 
 
+def test_what_nobody_was_shown_is_not_measured_rather_than_held(learned: Learned, tab: Tab) -> None:
+    sessions = learned.stack.sessions
+    with session_scope(sessions) as session:
+        quiet = create_experiment(session, ExperimentIn.model_validate({"name": "quiet", "arms": ARMS}), actor="a").id
+        start_experiment(session, quiet, actor="test")
+    learned.open(tab.page, f"experiments/e{quiet}")
+    guards = tab.page.locator("section", has=tab.page.get_by_role("heading", name="What must not get worse"))
+    expect(guards).to_contain_text("not measured yet")
+    expect(guards).not_to_contain_text("held")
+    with session_scope(sessions) as session:
+        session.delete(session.get_one(Experiment, quiet))
+
+
 def test_results_of_an_experiment_say_what_follows_and_what_each_metric_changed(learned: Learned, tab: Tab) -> None:
     page, sessions = tab.page, learned.stack.sessions
     with session_scope(sessions) as session:
         start_experiment(session, int(learned.trial[1:]), actor="test")
         session.get_one(Experiment, int(learned.trial[1:])).started_at = NOW - timedelta(days=8)
+    guards = page.locator("section", has=page.get_by_role("heading", name="What must not get worse"))
     arms = {"control": Behaviour(0.2), "g8": Behaviour(0.45)}
     log = divided(learned.trial, arms, shoppers=120, seed=1, at=NOW - timedelta(days=2))
     log.write(sessions)
@@ -189,7 +203,7 @@ def test_results_of_an_experiment_say_what_follows_and_what_each_metric_changed(
     expect(primary).to_contain_text("Satisfied clicks per query")
     expect(primary).to_have_class("good")
     expect(page.locator("main")).to_contain_text("Divided as their weights say")
-    guards = page.locator("section", has=page.get_by_role("heading", name="What must not get worse"))
+    expect(guards).to_contain_text("held")
     expect(guards).to_contain_text("95th percentile of the latency")
     expect(page.locator("section", has=page.get_by_role("heading", name="Planned looks"))).to_contain_text("4 looks")
     with session_scope(sessions) as session:

@@ -91,7 +91,7 @@ function metrics(title, found) {
     const after = metric.arms.find((arm) => arm.arm === change.arm)?.value ?? null;
     const limit = change.harm ? (metric.better === "higher" ? -1 : 1) * change.harm.margin : undefined;
     return {name: metric.title, detail: `${change.arm}: ${amount(after, metric.unit)}, ${change.against}: ${amount(before, metric.unit)}`, found: change.relative, ...range(change), limit,
-      ...judged(change, metric.better), said: change.harm ? `${signed(limit)} is put up with` : change.p_adjusted === null ? "" : `p ${short(change.p_adjusted)}`};
+      ...(before === null || after === null ? UNMEASURED : judged(change, metric.better)), said: change.harm ? `${signed(limit)} is put up with` : change.p_adjusted === null ? "" : `p ${short(change.p_adjusted)}`};
   }));
   return rows.length > 0 && h("section", {}, h("h2", {}, title), forest(title, rows, "Metric"));
 }
@@ -100,6 +100,8 @@ function metrics(title, found) {
 function range({harm, low, high, any_time_low: anyLow, any_time_high: anyHigh}) {
   return harm ? {low: anyLow, high: anyHigh} : {low, high};
 }
+
+const UNMEASURED = {tone: "soft", mark: "optional", told: "not measured yet"};
 
 function judged(change, better) {
   if (change.harm) return change.harm.breached ? {tone: "bad", mark: "problem", told: "breached"} : {tone: "soft", mark: "done", told: "held"};
