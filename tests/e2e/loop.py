@@ -91,6 +91,18 @@ class Shop:
         assert found["state"] == "done", found["error"]
         return found
 
+    def until_promoted(self) -> dict[str, Any]:
+        """The first night that lets something go live; one that is not sure yet says so, and changes nothing."""
+        first = self.generation()
+        for day in range(1, 8):
+            self.visited("pastel", 220, seed=day)
+            night = self.night()
+            if night["outcome"] == "promoted":
+                break
+            assert self.generation() == first
+        assert night["outcome"] == "promoted", night["reason"]
+        return night
+
     def quality(self, world: str, searches: int = 1) -> float:
         """NDCG@10 by planted truth of what is served to the first population of a world.
 

@@ -108,25 +108,13 @@ def traffic_on(shop: Shop, root: Answer) -> Iterator[Traffic]:
         client.result()
 
 
-def promoted(shop: Shop, first: str) -> dict[str, Any]:
-    """The first night that lets something go live; one that is not sure says so, and changes nothing."""
-    for day in range(1, 4):
-        shop.visited("pastel", 220, seed=day)
-        night = shop.night()
-        if night["outcome"] == "promoted":
-            break
-        assert shop.generation() == first
-    assert night["outcome"] == "promoted", night["reason"]
-    return night
-
-
 def test_a_night_goes_live_under_traffic_and_no_answer_mixes_two_generations(tmp_path: Path) -> None:
     with open_shop(tmp_path / "home", 500, **OPEN) as shop, opened(shop) as ask:
         first, before = shop.generation(), {words: searched(ask, words) for words in QUERIES}
         root = before[QUERIES[0]]
         as_refined = refined(ask, root)
         with traffic_on(shop, root) as traffic:
-            night = promoted(shop, first)
+            night = shop.until_promoted()
             wait_for(lambda: shop.generation() == night["generation"], "searches follow the night")
             seen = [len(own) for own in traffic.searched]
             wait_for(lambda: all(len(own) > n + 5 for own, n in zip(traffic.searched, seen, strict=True)), "and go on")

@@ -1,5 +1,6 @@
 """A night is begun once, done step by step, and changes what serves once or not at all."""
 
+from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from backend.learning.nightly.begin import (
     is_work_due,
 )
 from backend.learning.nightly.lock import alone
-from backend.learning.nightly.night import LOG, Interrupted, Night, deeds_left
+from backend.learning.nightly.night import LOG, Interrupted, Night, Works, deeds_left
 from backend.learning.nightly.runs import MOST_ATTEMPTS, STEPS, steps_of
 from backend.learning.nightly.work import Made, Step, take_up
 from backend.ml.encoder import Encoder
@@ -50,6 +51,15 @@ def night(place: Place, verdict: dict[str, Any], **asked: Any) -> NightlyRun:
     works = place.works()
     begin(works.sessions, **asked)
     run = take_up(works, planted(verdict))
+    assert run is not None
+    return run
+
+
+def meddled_with(works: Works, meddle: Callable[[Night], Made]) -> NightlyRun:
+    """The night that has begun, which would pass, with ``meddle`` done while it trains."""
+    steps = list(planted(PASSED))
+    steps[2] = Step("training", meddle)
+    run = take_up(works, steps)
     assert run is not None
     return run
 
@@ -122,10 +132,7 @@ def test_what_went_live_meanwhile_is_not_undone(
             go_live(session, other.id, actor="somebody")
         return Made()
 
-    steps = list(planted(PASSED))
-    steps[2] = Step("training", meddle)
-    run = take_up(works, steps)
-    assert run is not None
+    run = meddled_with(works, meddle)
     assert run.outcome == "ready"
     assert "g2 is live" in run.reason
     assert generations(sessions) == ["retired", "live", "ready"]
@@ -238,16 +245,13 @@ def test_what_failed_rests_longer_each_time_before_a_sweep_begins_it_again(
 
 def test_a_night_that_is_cancelled_changes_nothing(place: Place, sessions: sessionmaker[Session]) -> None:
     begin(sessions)
-    steps = list(planted(PASSED))
 
     def cancelled(night: Night) -> Made:
         with session_scope(night.works.sessions) as session:
             cancel_night(session, night.number, actor="somebody")
         return Made()
 
-    steps[2] = Step("training", cancelled)
-    run = take_up(place.works(), steps)
-    assert run is not None
+    run = meddled_with(place.works(), cancelled)
     assert run.state == "cancelled"
     assert generations(sessions) == ["live"]
 
@@ -354,10 +358,7 @@ def test_heads_are_kept_with_the_items_that_they_were_judged_on(
             go_live(session, other.id, actor="somebody")
         return Made()
 
-    steps = list(planted(PASSED))
-    steps[2] = Step("training", meddle)
-    run = take_up(works, steps)
-    assert run is not None
+    run = meddled_with(works, meddle)
     with session_scope(sessions) as session:
         kept = session.get_one(Generation, run.generation_id)
         judged_on = session.get_one(Generation, run.production_id)
