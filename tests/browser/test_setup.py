@@ -12,7 +12,7 @@ import httpx
 import pytest
 from playwright.sync_api import Page, Route, expect
 from pydantic import SecretStr
-from sqlalchemy import delete, update
+from sqlalchemy import delete, select, update
 
 from backend.access.callers import Scope
 from backend.access.keys import create_key
@@ -25,7 +25,8 @@ from backend.catalog.webhooks.apply import Applier
 from backend.catalog.webhooks.models import Delivery
 from backend.db import session_scope
 from backend.generations.builds import start_build
-from backend.generations.models import IndexBuild
+from backend.generations.models import Generation, IndexBuild
+from backend.generations.promote import go_live
 from backend.learning.models import NightlyRun
 from tests.browser.conftest import SCRIPT, OpenTab, Stack, Tab, serving
 from tests.fixtures.components import free_port
@@ -204,6 +205,31 @@ def test_a_switch_shows_its_progress_and_can_be_given_up(house: Stack, open_tab:
     expect(switch).to_be_hidden()
     with session_scope(house.sessions) as session:
         assert session.get_one(IndexBuild, build).state == "dropped"
+
+
+def test_with_the_box_ticked_nothing_goes_live_without_a_guard(house: Stack, open_tab: OpenTab, admin_key: str) -> None:
+    with session_scope(house.sessions) as session:
+        live = session.scalars(select(Generation).where(Generation.state == "live")).one()
+        other = Generation(
+            index_build_id=live.index_build_id, calibration=live.calibration, code_version="1", state="ready"
+        )
+        session.add(other)
+        session.flush()
+        before, after = live.id, other.id
+    page = open_tab().page
+    page.goto(f"{house.url}/setup#key={admin_key}")
+    page.get_by_text("Generations and builds").click()
+    make_live = page.get_by_role("row", name=f"g{after} ").get_by_role("button", name="Make live")
+    page.get_by_label("Guard what I make live").check()
+    make_live.click()
+    expect(page.locator(".toast")).to_contain_text("Nothing went live: guards are turned off.")  # as in this stack
+    with session_scope(house.sessions) as session:
+        assert session.get_one(Generation, before).state == "live"
+    page.get_by_label("Guard what I make live").uncheck()
+    make_live.click()
+    expect(page.locator(".toast")).to_contain_text(f"g{after} is live.")
+    with session_scope(house.sessions) as session:
+        go_live(session, before, actor="test")
 
 
 def test_elsewhere_it_asks_for_a_key_and_says_what_is_wrong_with_one(
